@@ -1,0 +1,23 @@
+# MLOPS_DEPS: what the library links, found whatever the version ships (Debian 12: RocksDB 7.8, protobuf 3.21).
+find_package(Threads REQUIRED)
+find_package(PkgConfig REQUIRED)
+find_package(RocksDB CONFIG REQUIRED)
+find_package(CURL REQUIRED)
+find_package(OpenSSL REQUIRED COMPONENTS Crypto)
+find_package(spdlog CONFIG REQUIRED)
+find_package(absl CONFIG REQUIRED)
+find_package(nlohmann_json CONFIG REQUIRED)
+find_package(Protobuf CONFIG QUIET)
+if(NOT Protobuf_FOUND)
+  find_package(Protobuf MODULE REQUIRED)
+endif()
+pkg_check_modules(mlops_xxhash REQUIRED IMPORTED_TARGET libxxhash)
+pkg_check_modules(mlops_zstd REQUIRED IMPORTED_TARGET libzstd)
+# Debian's static RocksDB is not PIC: the shared one where there is one.
+if(TARGET RocksDB::rocksdb-shared)
+  set(MLOPS_ROCKSDB RocksDB::rocksdb-shared)
+else()
+  set(MLOPS_ROCKSDB RocksDB::rocksdb)
+endif()
+set(MLOPS_DEPS ${MLOPS_ROCKSDB} protobuf::libprotobuf-lite CURL::libcurl OpenSSL::Crypto spdlog::spdlog
+  PkgConfig::mlops_xxhash PkgConfig::mlops_zstd nlohmann_json::nlohmann_json absl::flat_hash_map Threads::Threads)

@@ -1,0 +1,33 @@
+# mlops_flags: what every translation unit of ours is compiled with. As a subproject we touch no global setting.
+if(PROJECT_IS_TOP_LEVEL)
+  find_program(MLOPS_CCACHE ccache)
+  if(MLOPS_CCACHE AND NOT DEFINED CMAKE_CXX_COMPILER_LAUNCHER)
+    set(CMAKE_CXX_COMPILER_LAUNCHER ${MLOPS_CCACHE})
+  endif()
+  if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
+    set(CMAKE_BUILD_TYPE Release)
+  endif()
+endif()
+
+add_library(mlops_flags INTERFACE)
+target_compile_options(mlops_flags INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -fvisibility=hidden
+  -fvisibility-inlines-hidden -fstack-protector-strong $<$<BOOL:${MLOPS_WERROR}>:-Werror>)
+target_compile_definitions(mlops_flags INTERFACE $<$<BOOL:${MLOPS_FAULTS}>:MLOPS_FAULTS>)
+if(MLOPS_SANITIZE)
+  target_compile_options(mlops_flags INTERFACE -fsanitize=${MLOPS_SANITIZE} -fno-omit-frame-pointer)
+  if(MLOPS_SANITIZE MATCHES "undefined")
+    target_compile_options(mlops_flags INTERFACE -fno-sanitize-recover=undefined)
+  endif()
+  target_link_options(mlops_flags INTERFACE -fsanitize=${MLOPS_SANITIZE})
+endif()
+
+# Files made of heavy third-party templates: UBSan doubles their compile time and finds nothing of ours there.
+set(MLOPS_HEAVY_INCLUDES "<(spdlog|nlohmann/json\.hpp|CLI)|\\.pb\\.h\"")
+function(mlops_spare_heavy_files)
+  foreach(file IN LISTS ARGN)
+    file(STRINGS ${file} heavy REGEX "^#include +${MLOPS_HEAVY_INCLUDES}" LIMIT_COUNT 1)
+    if(heavy AND MLOPS_SANITIZE MATCHES "undefined")
+      set_source_files_properties(${file} PROPERTIES COMPILE_OPTIONS "-fno-sanitize=undefined")
+    endif()
+  endforeach()
+endfunction()

@@ -1,0 +1,49 @@
+// Health: what the SDK is doing, by poll (Client::health) or by callback (Client::on_health).
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "mlops/options.h"
+#include "mlops/status.h"
+
+MLOPS_NAMESPACE_BEGIN
+
+/// The levels of the promise; each includes the ones before it.
+enum class Level { buffered, durable, delivered };
+
+enum class LaneState { idle, sending, waiting, auth_blocked, parked, offline };
+
+/// One server this root delivers to. Counts are points and other records since the ledger began.
+struct DestinationHealth {
+  std::string name;
+  std::string uri;  ///< without credentials
+  LaneState state = LaneState::idle;
+  bool deliverer_here = false;     ///< this process delivers; else another one does, or none
+  std::uint64_t delivered = 0;     ///< points
+  std::uint64_t waiting = 0;       ///< points buffered and not delivered
+  std::uint64_t dead_letters = 0;  ///< records the server refused for good
+  std::uint64_t retries = 0;
+  std::uint64_t requests = 0;
+  std::uint64_t bytes_sent = 0;
+  double lag_seconds = 0;  ///< age of the oldest record that waits
+  Status last_error;       ///< in words, with what to do
+};
+
+/// Always: accepted = delivered + merged + dropped + waiting, per destination.
+struct Health {
+  Status buffer;               ///< failed while the database cannot be written; the journal holds on meanwhile
+  std::uint64_t accepted = 0;  ///< points taken into the journal and collected by the drain
+  std::uint64_t merged = 0;    ///< points the server's key (name, ms, step, value, is-NaN) cannot tell apart
+  std::uint64_t buffered = 0;  ///< points in RocksDB
+  std::uint64_t durable = 0;   ///< points fsynced
+  std::map<std::string, std::uint64_t> dropped;  ///< by reason: closed, journal_full, quota, invalid, damaged, rejected
+  std::uint64_t journal_bytes = 0;               ///< segments in use
+  std::uint64_t journal_cap_bytes = 0;
+  std::uint64_t disk_bytes = 0;  ///< of this slot
+  std::vector<DestinationHealth> destinations;
+};
+
+MLOPS_NAMESPACE_END

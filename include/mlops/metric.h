@@ -1,0 +1,56 @@
+// Metric: the handle of one metric of one run. Look up once with Run::metric, then log in nanoseconds.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <type_traits>
+
+#include "mlops/detail/hot.h"
+
+MLOPS_NAMESPACE_BEGIN
+
+/// Trivially copyable, 16 bytes, never dangles: after the run ends or the client closes, `log` is dropped and
+/// counted as `closed` in Health. Any thread may log through any copy at the same time. A default-made handle
+/// drops silently.
+///
+/// `log` returns when the point is *accepted*: it survives SIGKILL of this process. It makes no system call, takes
+/// no lock and allocates nothing, but for one call in about 2,000 that fetches the next journal segment and may, when
+/// the journal is full, wait up to Options::full_wait. Not async-signal-safe; interrupted by a signal it corrupts
+/// nothing.
+///
+/// value: any double; NaN, infinities and -0 are values. step: any int64, 0 when not given, as in MLflow.
+/// time: milliseconds since the epoch; now when not given (1 ms typical, kernel tick resolution when the process
+/// logs slowly, never backwards within a thread).
+class Metric {
+ public:
+  Metric() noexcept = default;
+
+  void log(double value, std::int64_t step = 0) noexcept {
+    detail::log_point(gate_, generation_, key_, value, step, detail::kNow);
+  }
+  /// A float is stored exactly and stays recognisable as float32 (about half the bytes on disk).
+  void log(float value, std::int64_t step = 0) noexcept { log(static_cast<double>(value), step); }
+  /// Integers and bool; beyond 2^53 they round to the nearest double.
+  template <typename I, std::enable_if_t<std::is_integral<I>::value, int> = 0>
+  void log(I value, std::int64_t step = 0) noexcept {
+    log(static_cast<double>(value), step);
+  }
+  /// With the caller's own time stamp, which must not be before the epoch (else the point is dropped, reason
+  /// `invalid`).
+  void log(double value, std::int64_t step, std::chrono::system_clock::time_point when) noexcept {
+    const std::int64_t ms = std::chrono::duration_cast<std::chrono::milliseconds>(when.time_since_epoch()).count();
+    if (ms < 0) return detail::log_slow(gate_, generation_, key_, value, step, detail::kInvalidTime);
+    detail::log_point(gate_, generation_, key_, value, step, ms);
+  }
+
+ private:
+  friend class Run;
+  Metric(detail::Gate* gate, std::uint32_t generation, std::uint32_t key) noexcept
+      : gate_(gate), generation_(generation), key_(key) {}
+  detail::Gate* gate_ = nullptr;
+  std::uint32_t generation_ = 0;
+  std::uint32_t key_ = 0;
+};
+static_assert(std::is_trivially_copyable<Metric>::value && sizeof(Metric) == 16);
+
+MLOPS_NAMESPACE_END

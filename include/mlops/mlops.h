@@ -1,0 +1,12 @@
+// Everything a trainer needs. Reading order: client.h, run.h, metric.h, options.h, health.h, reader.h, delivery.h.
+#pragma once
+
+#include "mlops/client.h"
+#include "mlops/config.h"
+#include "mlops/delivery.h"
+#include "mlops/health.h"
+#include "mlops/metric.h"
+#include "mlops/options.h"
+#include "mlops/reader.h"
+#include "mlops/run.h"
+#include "mlops/status.h"

@@ -1,0 +1,83 @@
+// Plain structs with defaults. Precedence everywhere: what the code sets, then the environment (read once, in
+// Client::open), then the default named here. Empty string or unset optional = not set by the code.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "mlops/config.h"
+
+MLOPS_NAMESPACE_BEGIN
+
+using Millis = std::chrono::milliseconds;
+using Pairs = std::vector<std::pair<std::string, std::string>>;
+
+/// How to prove who we are to a server. Never written to disk, never logged. Username and password win over the
+/// token, the token over the callback (MLflow's order). Credentials over plain http are refused except to loopback,
+/// unless allow_plain_http.
+struct Credentials {
+  std::string username{};  ///< MLFLOW_TRACKING_USERNAME, else ~/.mlflow/credentials
+  std::string password{};  ///< MLFLOW_TRACKING_PASSWORD, else ~/.mlflow/credentials
+  std::string token{};     ///< MLFLOW_TRACKING_TOKEN: sent as `Authorization: Bearer`
+  /// Asked before the first request and after each 401; returns a bearer token, empty for none. Called on a
+  /// background thread, must not call back into the client; may block up to a request's deadline.
+  std::function<std::string()> token_callback{};
+  std::string ca_file{};      ///< PEM bundle; MLFLOW_TRACKING_SERVER_CERT_PATH; default the system's
+  std::string client_cert{};  ///< PEM with certificate and key; MLFLOW_TRACKING_CLIENT_CERT_PATH
+  std::string proxy{};        ///< e.g. http://proxy:3128; default HTTPS_PROXY, HTTP_PROXY, NO_PROXY as curl reads them
+  bool insecure_tls = false;  ///< MLFLOW_TRACKING_INSECURE_TLS=true: no verification, warned once per open
+  bool allow_plain_http = false;  ///< send credentials over http to other hosts
+  bool aws_sigv4 =
+      false;  ///< MLFLOW_TRACKING_AWS_SIGV4=true; keys from AWS_ACCESS_KEY_ID, _SECRET_ACCESS_KEY, _SESSION_TOKEN
+  std::string aws_region{};   ///< AWS_REGION, AWS_DEFAULT_REGION
+  std::string aws_service{};  ///< default "execute-api"
+};
+
+/// What a full journal does to the caller of log(): wait for the drain up to full_wait and then drop the point
+/// (counted, reason `journal_full`), or drop at once.
+enum class WhenFull { wait, drop };
+
+/// Clients that share a root share the options of the first one that opened it; tracking URI, deliver and credentials
+/// are each client's own.
+struct Options {
+  std::string root{};  ///< the buffer's folder; MLOPS_HOME, else `.mlops` found upwards from here, else ./.mlops
+  std::string tracking_uri{};  ///< http(s) URI without credentials; MLFLOW_TRACKING_URI; none = local only
+  bool deliver = true;         ///< false: buffer only, even with a tracking URI (MLOPS_DELIVER=0)
+  Credentials credentials{};
+  std::string host{};  ///< folder name of this machine below the root; MLOPS_HOST, default the host name
+  WhenFull when_full = WhenFull::wait;
+  Millis full_wait{100};               ///< longest wait of one log() on a full journal
+  std::uint32_t journal_mib = 64;      ///< journal cap of this process, 2..1024 MiB; MLOPS_JOURNAL_MIB
+  Millis beat{500};                    ///< longest time from accepted to buffered, 10 ms..10 s
+  std::uint64_t retention_mib = 2048;  ///< delivered data kept per root; oldest ended runs go first
+  std::uint32_t retention_days = 30;
+  std::uint64_t quota_mib = 0;  ///< the root's hard limit: above it new points are dropped, reason `quota`; 0 = none
+  Millis exit_deadline{
+      10'000};  ///< bound of close and of process exit: drain, then try to deliver what waits; MLOPS_EXIT_DEADLINE_MS
+};
+
+struct ExperimentOptions {
+  Pairs tags{};                     ///< used when the experiment is created on the server
+  std::string artifact_location{};  ///< the same; server's default when empty
+};
+
+/// How Client::start_run finds or makes a run. At most one of resume_id, resume_name, attach_id.
+struct RunOptions {
+  std::string name{};         ///< MLFLOW_RUN_NAME; default made of two words and a number, 1..250 characters
+  std::string resume_id{};    ///< continue the run with this id (ours, 32 hex, or the server's); MLFLOW_RUN_ID
+  std::string resume_name{};  ///< continue the newest run of that name in the experiment: in this root, else on the
+                              ///< server (≤ 5 s), else a new one
+  std::string attach_id{};    ///< join a run another process owns: logs, but sends no status; MLOPS_RUN
+  std::string parent_id{};    ///< nested below this run (tag mlflow.parentRunId)
+  std::string note{};         ///< Markdown, tag mlflow.note.content
+  Pairs tags{};
+  bool source_tags = true;     ///< user, source name and type, git commit, as MLflow's client sets them
+  Millis end_deadline{5'000};  ///< longest block of the scoped end in ~Run
+};
+
+MLOPS_NAMESPACE_END

@@ -1,0 +1,120 @@
+// Run: one training run. What it takes is *accepted* when the call returns and survives SIGKILL of the process.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <initializer_list>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+#include "mlops/health.h"
+#include "mlops/metric.h"
+#include "mlops/options.h"
+#include "mlops/status.h"
+
+MLOPS_NAMESPACE_BEGIN
+
+enum class RunStatus : int { running = 1, scheduled = 2, finished = 3, failed = 4, killed = 5 };
+MLOPS_API const char* run_status_name(RunStatus status) noexcept;  ///< MLflow's: "RUNNING", "FINISHED", …
+
+/// A param's or tag's value: text, number or bool, written as MLflow's Python client writes it ("0.001", "True").
+class MLOPS_API Value {
+ public:
+  Value(std::string_view text) : text_(text) {}
+  Value(const char* text) : text_(text) {}
+  Value(const std::string& text) : text_(text) {}
+  Value(bool flag) : text_(flag ? "True" : "False") {}
+  Value(double number);  ///< shortest form that reads back the same; "nan", "inf", "-inf"
+  Value(float number);
+  template <typename I, std::enable_if_t<std::is_integral<I>::value && !std::is_same<I, bool>::value, int> = 0>
+  Value(I number) : text_(std::to_string(number)) {}
+  const std::string& text() const noexcept { return text_; }
+
+ private:
+  std::string text_;
+};
+
+/// Movable, not copyable. Leaving the scope ends the run: FINISHED, or FAILED while the stack unwinds from an
+/// exception; it blocks at most RunOptions::end_deadline. In a forked child and in an attached process it only
+/// detaches. All methods are thread-safe, except the destructor and moves.
+///
+/// None of the log_* and set_* calls waits for disk or network, except for the bounded wait of a full journal.
+/// They fail with invalid_argument (message names the key, the limit and the value's start), failed_precondition
+/// (ended, closed), already_exists (a param logged before with another value in this run), resource_exhausted
+/// (journal full). What fails is not accepted; in a call of many, the good ones are accepted and the first failure
+/// is returned. Keys: 1..250 characters of letters, digits, `_ - . / :` and space, normalised as a path. Text is
+/// UTF-8 without NUL.
+class MLOPS_API Run {
+ public:
+  Run(Run&&) noexcept;
+  Run& operator=(Run&&) noexcept;
+  ~Run();
+
+  const std::string& id() const noexcept;    ///< ours, 32 hex; never changes; tag mlops.uid on the server
+  const std::string& name() const noexcept;  ///< as of the last set_name here; the reference stays valid with the Run
+  /// The server's run id. Blocks until delivery has created the run there, at most `deadline`.
+  Result<std::string> server_id(Millis deadline = Millis(0)) const;
+
+  /// The handle for `name`; the same name gives the same metric. An invalid name gives a handle whose points are
+  /// dropped (reason `invalid`) and a message in the log; use try_metric to see the Status.
+  Metric metric(std::string_view name) const noexcept;
+  Result<Metric> try_metric(std::string_view name) const;
+  /// A handle that counts its own steps: log(value) takes the next one, from the last step of the metric in this run
+  /// on. Making it may wait up to 5 s for what was logged before to be buffered.
+  class AutoStep;
+  AutoStep auto_step(std::string_view name) const;
+
+  /// One point by name; step 0 and time now when not given.
+  Status log_metric(std::string_view name, double value, std::int64_t step = 0) noexcept;
+  Status log_metric(std::string_view name, double value, std::int64_t step,
+                    std::chrono::system_clock::time_point when) noexcept;
+  using MetricPair = std::pair<std::string_view, double>;
+  /// Many points of one step, one time stamp.
+  Status log_metrics(std::initializer_list<MetricPair> metrics, std::int64_t step = 0) noexcept;
+  Status log_metrics(const MetricPair* metrics, std::size_t count, std::int64_t step = 0) noexcept;
+
+  /// Params are written once: the same value again is a no-op, another value is already_exists. Values of more than
+  /// 6,000 characters are cut there as MLflow does, with a note in the log and the tag mlops.truncated.<key>.
+  Status log_param(std::string_view key, const Value& value) noexcept;
+  Status log_params(std::initializer_list<std::pair<std::string_view, Value>> params) noexcept;
+  Status log_params(const Pairs& params) noexcept;
+
+  Status set_tag(std::string_view key, const Value& value) noexcept;  ///< last one wins; cut at 8,000 characters
+  Status set_tags(std::initializer_list<std::pair<std::string_view, Value>> tags) noexcept;
+  Status set_tags(const Pairs& tags) noexcept;
+  Status delete_tag(std::string_view key) noexcept;
+  Status set_name(std::string_view name) noexcept;      ///< 1..250 characters
+  Status set_note(std::string_view markdown) noexcept;  ///< tag mlflow.note.content
+
+  /// Ends the run; later calls fail, later points are dropped as `closed`. In an attached process and a forked
+  /// child: detaches, status ignored. Accepted at once; blocks no longer than RunOptions::end_deadline for *durable*.
+  Status end(RunStatus status = RunStatus::finished) noexcept;
+  bool ended() const noexcept;
+
+  /// Waits until everything this process accepted for this run has reached `level`; deadline_exceeded says how
+  /// much is missing, and the work goes on.
+  Status flush(Level level = Level::durable, Millis deadline = Millis(10'000)) noexcept;
+
+  struct Impl;  // private to src/client
+  explicit Run(std::unique_ptr<Impl> impl) noexcept;
+
+ private:
+  std::unique_ptr<Impl> impl_;
+};
+
+/// Counts on from the run's last step of the metric. One thread at a time per object.
+class Run::AutoStep {
+ public:
+  void log(double value) noexcept { metric_.log(value, next_++); }
+  std::int64_t next_step() const noexcept { return next_; }
+  AutoStep(Metric metric, std::int64_t next) noexcept : metric_(metric), next_(next) {}
+
+ private:
+  Metric metric_;
+  std::int64_t next_;
+};
+
+MLOPS_NAMESPACE_END

@@ -1,0 +1,129 @@
+// Buffer: what is kept of a slot, in RocksDB. Written by one drain; read by sync and view, in this process through the
+// same handle, in others as a RocksDB secondary that takes no lock. Keys and rows: docs/format.md.
+//
+// A run's records have one sequence: a point takes one number, an op takes one. `d/<run><seq>` holds a block (many
+// points) or an op, with the beat that wrote it: it is durable once Control::durable_beat has reached that beat.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/uid.h"
+#include "mlops/status.h"
+#include "model/record.h"
+
+namespace mlops::buffer {
+
+using base::Uid;
+
+/// Which database this is: a new uid when it is made anew; the generation grows when records were found lost.
+struct Identity {
+  Uid uid;
+  std::uint64_t generation = 1;
+};
+
+/// The points of one run and beat, in arrival order. `metric` is a run-local number, 0.. in order of appearance.
+struct Block {
+  std::uint64_t first_seq = 0;
+  std::uint64_t beat = 0;
+  std::vector<std::uint32_t> metric;
+  std::vector<std::int64_t> step, time_ms;
+  std::vector<double> value;
+  std::size_t size() const { return metric.size(); }
+};
+/// A block holds at most this many points (the decoder's bound); Buffer::write cuts larger ones at kCutPoints.
+inline constexpr std::size_t kMaxBlockPoints = std::size_t{1} << 20, kCutPoints = std::size_t{1} << 16;
+/// Columns, codec per metric by what the values are, zstd, our checksum (drain to wire). Bit-exact for every double.
+/// decode: data_loss when damaged, failed_precondition when of a newer format.
+std::string encode_block(const Block& block);
+Status decode_block(std::string_view bytes, Block* out);
+
+/// One entry of `d/`.
+struct Record {
+  std::uint64_t seq = 0;    // of the first point, or of the op
+  std::uint64_t count = 1;  // sequence numbers it takes
+  std::uint64_t beat = 0;
+  bool is_block = false;
+  Block block;   // when is_block
+  model::Op op;  // otherwise
+};
+
+/// One metric of a run, with its name and summary.
+struct MetricRow {
+  std::uint32_t metric = 0;
+  std::string name;
+  model::Summary summary;
+};
+
+/// Read side. Thread-safe.
+class Reader {
+ public:
+  virtual ~Reader() = default;
+  virtual Identity identity() const = 0;
+  /// Sees what the writer wrote since (secondaries only; else nothing to do).
+  virtual Status refresh() = 0;
+  virtual Result<std::vector<model::RunRow>> runs() const = 0;
+  virtual Result<model::RunRow> run(const Uid& run) const = 0;  // not_found
+  virtual Result<std::vector<MetricRow>> metrics(const Uid& run) const = 0;
+  /// Calls `take` for records that end after `from_seq`, in order, until it returns false. A damaged block is
+  /// reported through `damaged` (may be empty) and skipped.
+  virtual Status scan(
+      const Uid& run, std::uint64_t from_seq, const std::function<bool(const Record&)>& take,
+      const std::function<void(std::uint64_t seq, std::uint64_t count, const Status&)>& damaged) const = 0;
+  virtual Result<std::vector<model::Op>> experiments() const = 0;  // OpKind::experiment records, by name
+  virtual Result<std::vector<model::JournalCursor>> cursors() const = 0;
+};
+/// Another process's database; `scratch` is a folder for the secondary's own files (removed by the destructor).
+Result<std::unique_ptr<Reader>> open_secondary(const std::string& slot_dir, const std::string& scratch);
+
+/// All that one beat writes, atomically.
+struct Beat {
+  std::uint64_t beat = 0;
+  struct RunPart {
+    model::RunRow row;  // after this beat
+    /// row.params and row.tags are left empty here and stay what they are in the database (a run with 5,000 params
+    /// must not pay for them with every beat). So they are stored apart from the rest of the row.
+    bool texts_unchanged = false;
+    Block block;                     // may be empty; first_seq set
+    std::vector<Record> ops;         // seq set
+    std::vector<MetricRow> metrics;  // new or changed
+  };
+  std::vector<RunPart> runs;
+  std::vector<model::Op> experiments;
+  std::vector<model::JournalCursor> cursors;
+  std::vector<Uid> writers_gone;  // cursors of finished journals to delete
+};
+
+/// Write side: the drain thread only (its Reader half is thread-safe).
+class Buffer : public Reader {
+ public:
+  /// Opens or makes `<slot>/db`. A database of a newer format: failed_precondition. Damaged: data_loss.
+  static Result<std::unique_ptr<Buffer>> open(const std::string& slot_dir);
+  virtual Status write(const Beat& beat) = 0;  // one WriteBatch, WAL, no fsync
+  virtual Status sync() = 0;                   // fsync of the WAL
+  virtual Status bump_generation() = 0;
+  /// Removes records of the run below `seq` (whole records only) and counts them in its row.
+  virtual Status evict(const Uid& run, std::uint64_t seq) = 0;
+  virtual Status flush_and_close() = 0;  // memtable flushed; later calls fail
+  virtual std::uint64_t disk_bytes() const = 0;
+};
+
+/// `<slot>/summary`: the runs of a slot for listing without RocksDB. Own format, checksummed, replaced atomically.
+struct SummaryEntry {
+  model::RunRow row;
+  std::vector<MetricRow> metrics;
+};
+struct SlotCounters {
+  std::uint64_t accepted = 0, merged = 0, buffered = 0, durable = 0;
+  Pairs dropped;  // reason, count in decimal
+};
+std::string encode_summary(const Identity& identity, const SlotCounters& counters,
+                           const std::vector<SummaryEntry>& runs);
+Status decode_summary(std::string_view bytes, Identity* identity, SlotCounters* counters,
+                      std::vector<SummaryEntry>* runs);
+
+}  // namespace mlops::buffer

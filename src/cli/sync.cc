@@ -1,0 +1,94 @@
+// mlops sync: delivers a root, with a progress bar and the estimated time on stderr. Ctrl-C (and SIGTERM) end it in
+// order: what is delivered is written down, the rest waits for the next time.
+#include <atomic>
+#include <csignal>
+#include <cstdio>
+#include <string>
+
+#include "cli/commands.h"
+#include "cli/json_out.h"
+#include "cli/text.h"
+
+namespace mlops::cli {
+namespace {
+
+std::atomic<bool> stop_requested{false};
+static_assert(std::atomic<bool>::is_always_lock_free);
+
+void request_stop(int) { stop_requested.store(true); }
+
+void listen_to_signals() {
+  struct sigaction action{};
+  action.sa_handler = request_stop;
+  action.sa_flags = static_cast<int>(SA_RESETHAND);  // a second Ctrl-C ends it the hard way
+  ::sigaction(SIGINT, &action, nullptr);
+  ::sigaction(SIGTERM, &action, nullptr);
+}
+
+void draw(const DeliverProgress& p) {
+  constexpr int kWidth = 30;
+  const double share = p.total == 0 ? 1.0 : static_cast<double>(p.delivered) / static_cast<double>(p.total);
+  const int filled = static_cast<int>(share * kWidth);
+  std::string bar(static_cast<std::size_t>(filled), '#');
+  bar.append(static_cast<std::size_t>(kWidth - filled), '.');
+  std::string line = "[" + bar + "] " + count_text(p.delivered) + "/" + count_text(p.total) + " points, " +
+                     std::to_string(p.runs_done) + "/" + std::to_string(p.runs_total) + " runs";
+  if (p.delivered < p.total && p.points_per_second > 0) {
+    line += ", " + count_text(static_cast<std::uint64_t>(p.points_per_second)) + "/s";
+    if (p.seconds_left >= 0) line += ", " + duration_text(static_cast<std::int64_t>(p.seconds_left * 1000)) + " left";
+  }
+  if (!p.last_error.ok()) line += "  (" + one_line(p.last_error.message(), 60) + ")";
+  std::fprintf(stderr, "\r\033[K%s", line.c_str());
+  std::fflush(stderr);
+}
+
+void print_json(const DeliverReport& report, bool dry_run) {
+  JsonOut out;
+  out.begin_object().field("dry_run", dry_run).field("runs", report.runs).field("points", report.points);
+  out.field("requests", report.requests).field("retries", report.retries);
+  out.field("dead_letters", report.dead_letters).field("waiting", report.waiting).field("parked", report.parked);
+  out.field("status", status_code_name(report.status.code())).field("message", report.status.message());
+  out.end_object();
+  std::printf("%s\n", out.text().c_str());
+}
+
+}  // namespace
+
+int sync_command(const Common& common, const SyncArguments& arguments) {
+  listen_to_signals();
+  const bool bar = is_terminal(2) && !common.json && !arguments.dry_run;
+  DeliverOptions options;
+  options.root = common.root;
+  options.to = arguments.to;
+  options.follow = arguments.follow;
+  options.dry_run = arguments.dry_run;
+  options.end_dead_runs = !arguments.keep_dead;
+  options.deadline = Millis(static_cast<std::int64_t>(arguments.deadline_seconds * 1000));
+  options.stop = &stop_requested;
+  if (bar) options.on_progress = draw;
+  Result<DeliverReport> report = deliver(options);
+  if (bar) std::fprintf(stderr, "\n");
+  if (!report.ok()) return fail(report.status());
+  if (common.json) {
+    print_json(*report, arguments.dry_run);
+  } else if (arguments.dry_run) {
+    std::printf("%s points of %s runs would be delivered\n", count_text(report->waiting).c_str(),
+                count_text(report->runs).c_str());
+  } else {
+    std::printf("delivered %s points (%s runs, %s requests, %s retries); %s wait\n", count_text(report->points).c_str(),
+                count_text(report->runs).c_str(), count_text(report->requests).c_str(),
+                count_text(report->retries).c_str(), count_text(report->waiting).c_str());
+    if (report->dead_letters != 0) {
+      std::printf("%s records were refused by the server for good: `mlops status` says why\n",
+                  count_text(report->dead_letters).c_str());
+    }
+  }
+  if (arguments.dry_run) return kOk;
+  if (!report->status.ok() && !(arguments.follow && stop_requested.load())) {
+    std::fprintf(stderr, "mlops: %s\n", report->status.to_string().c_str());
+    return report->status.code() == StatusCode::unavailable ? kUnavailable : kDifferences;
+  }
+  return kOk;
+}
+
+}  // namespace mlops::cli

@@ -1,0 +1,55 @@
+// mlops verify: what the server holds of a run against what was accepted.
+#include <cstdio>
+
+#include "cli/commands.h"
+#include "cli/json_out.h"
+#include "cli/text.h"
+
+namespace mlops::cli {
+namespace {
+
+void print_json(const VerifyReport& r) {
+  JsonOut out;
+  out.begin_object().field("run_id", r.run_id).field("server_id", r.server_id).field("ok", r.ok());
+  out.field("points_local", r.points_local).field("points_server", r.points_server);
+  out.field("points_waiting", r.points_waiting).field("evicted", r.evicted);
+  out.field("params_checked", r.params_checked).field("tags_checked", r.tags_checked);
+  out.field("differences_total", r.differences_total).key("differences").begin_array();
+  for (const Difference& d : r.differences) {
+    out.begin_object().field("kind", d.kind).field("what", d.what).end_object();
+  }
+  out.end_array().end_object();
+  std::printf("%s\n", out.text().c_str());
+}
+
+}  // namespace
+
+int verify_command(const Common& common, const VerifyArguments& arguments) {
+  VerifyOptions options;
+  options.root = common.root;
+  options.to = arguments.to;
+  Result<VerifyReport> report = verify(arguments.run, options);
+  if (!report.ok()) return fail(report.status());
+  const int code = report->ok() && report->points_waiting == 0 ? kOk : kDifferences;
+  if (common.json) {
+    print_json(*report);
+    return code;
+  }
+  std::printf(
+      "run %s (on the server %s)\n%s points here, %s there, %s not delivered yet; %s params and %s tags compared\n",
+      report->run_id.c_str(), report->server_id.c_str(), count_text(report->points_local).c_str(),
+      count_text(report->points_server).c_str(), count_text(report->points_waiting).c_str(),
+      count_text(report->params_checked).c_str(), count_text(report->tags_checked).c_str());
+  if (report->evicted != 0) {
+    std::printf("%s points were compared by count only: retention removed them here\n",
+                count_text(report->evicted).c_str());
+  }
+  for (const Difference& d : report->differences) std::printf("%s: %s\n", d.kind.c_str(), d.what.c_str());
+  if (report->differences_total > report->differences.size()) {
+    std::printf("... and %s more\n", count_text(report->differences_total - report->differences.size()).c_str());
+  }
+  std::printf("%s\n", report->ok() ? "identical" : (count_text(report->differences_total) + " differences").c_str());
+  return code;
+}
+
+}  // namespace mlops::cli

@@ -1,0 +1,430 @@
+// deliver: `mlops sync`. The same engine as inside a trainer, over every slot of a root: free slots are taken over
+// (what dead processes left is collected first) and given back when nothing waits; slots of living processes are read
+// as secondaries.
+#include "mlops/delivery.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <map>
+#include <set>
+#include <thread>
+
+#include "base/base.h"
+#include "client/core.h"
+#include "client/delivery_target.h"
+#include "client/lifecycle.h"
+#include "drain/drain.h"
+#include "drain/slot.h"
+#include "ledger/ledger.h"
+#include "sync/engine.h"
+#include "view/view.h"
+
+namespace mlops::client {
+
+Result<Target> find_target(const std::string& given_root, const std::string& to, const Credentials& credentials) {
+  const Environment environment = read_environment();
+  Target target;
+  Result<std::string> root = resolve_root(given_root, environment);
+  if (!root.ok()) return root.status();
+  target.root = *root;
+  if (!base::exists(target.root)) {
+    return Status(StatusCode::not_found, "there is no buffer at " + target.root + ": give --root, or set MLOPS_HOME");
+  }
+  Result<std::string> uri = resolve_uri(to, environment);
+  if (!uri.ok()) return uri.status();
+  target.destination.uri = *uri;
+  if (target.destination.uri.empty()) {
+    std::set<std::string> known;
+    Result<std::vector<drain::SlotInfo>> slots = drain::find_slots(target.root);
+    if (!slots.ok()) return slots.status();
+    for (const drain::SlotInfo& slot : *slots) {
+      Result<std::vector<std::string>> names = ledger::Ledger::list(slot.dir);
+      if (!names.ok()) continue;
+      for (const std::string& name : *names) {
+        Result<ledger::Ledger::Snapshot> snapshot = ledger::Ledger::read(slot.dir, name);
+        if (snapshot.ok()) known.insert(snapshot->destination.uri);
+      }
+    }
+    if (known.size() != 1) {
+      std::string words = known.empty() ? "nobody has said where to deliver"
+                                        : "this root delivers to " + std::to_string(known.size()) + " servers";
+      for (const std::string& one : known) words += " " + one;
+      return Status(StatusCode::invalid_argument, words + ": give --to URI or set MLFLOW_TRACKING_URI");
+    }
+    target.destination.uri = *known.begin();
+  }
+  target.destination.name = ledger::destination_name(target.destination.uri);
+  target.credentials = credentials_from_environment(credentials);
+  return target;
+}
+
+namespace {
+
+constexpr Millis kOpenPatience{20'000};
+
+// When somebody last took the slot: its lock file is written then.
+std::int64_t lock_time(const std::string& dir) {
+  struct stat st{};
+  if (::stat((dir + "/lock").c_str(), &st) != 0) return -1;
+  return st.st_mtim.tv_sec * 1'000'000'000 + st.st_mtim.tv_nsec;
+}
+
+// Points of a slot that its ledger does not show as delivered or dead, by summary and ledger files alone.
+struct Count {
+  std::uint64_t runs = 0, runs_done = 0, points = 0, waiting = 0, parked = 0;
+};
+
+Count count_slot(const std::string& dir, const std::string& destination) {
+  Count count;
+  Result<std::string> bytes = base::read_file(dir + "/summary");
+  if (!bytes.ok()) return count;
+  buffer::Identity identity;
+  buffer::SlotCounters counters;
+  std::vector<buffer::SummaryEntry> entries;
+  if (!buffer::decode_summary(*bytes, &identity, &counters, &entries).ok()) return count;
+  Result<ledger::Ledger::Snapshot> snapshot = ledger::Ledger::read(dir, destination);
+  for (const buffer::SummaryEntry& entry : entries) {
+    ++count.runs;
+    count.points += entry.row.points;
+    std::uint64_t done = 0;
+    bool finished = false;
+    if (snapshot.ok()) {
+      const auto lane = snapshot->lanes.find(entry.row.uid);
+      if (lane != snapshot->lanes.end()) {
+        done = std::min(entry.row.points, lane->second.delivered + lane->second.dead);
+        finished = lane->second.cursor >= entry.row.next_seq;
+        if (!lane->second.parked.empty()) ++count.parked;
+      }
+    }
+    if (finished) {
+      ++count.runs_done;
+    } else {
+      count.waiting += entry.row.points - done;
+    }
+  }
+  return count;
+}
+
+/// One slot that deliver works on. Either owned (drain) or read beside its living owner (control).
+struct Work {
+  std::string dir;
+  std::string scratch;
+  std::unique_ptr<drain::Drain> drain;
+  base::Mapping control;
+  std::shared_ptr<buffer::Reader> reader;
+  std::unique_ptr<sync::Engine> engine;
+  std::uint64_t points_at_start = 0;  // delivered before we came
+  std::int64_t blocked_since = 0;
+
+  ~Work() { close(Millis(2'000)); }
+  void close(Millis deadline) {
+    if (engine != nullptr) engine->stop(deadline);
+    if (drain != nullptr) drain->on_beat({});  // it wakes the engine
+    engine.reset();
+    if (drain != nullptr) drain->close(deadline).ignore();
+    drain.reset();
+    reader.reset();
+    if (!scratch.empty()) base::remove_tree(scratch).ignore();
+    scratch.clear();
+  }
+};
+
+class Deliverer {
+ public:
+  Deliverer(const DeliverOptions& options, Target target)
+      : options_(options), target_(std::move(target)), start_(base::steady_ms()) {}
+
+  Result<DeliverReport> run() {
+    if (options_.dry_run) return count_only();
+    if (registry().forked()) {
+      return Status(StatusCode::failed_precondition,
+                    "deliver in a forked child: its parent has a client open; exec instead");
+    }
+    install_lifecycle();
+    std::int64_t next_look = 0, next_report = 0;
+    for (;;) {
+      if (base::steady_ms() >= next_look) {
+        if (Status s = look_for_slots(); !s.ok()) return s;
+        next_look = base::steady_ms() + 500;
+      }
+      const bool idle = step();
+      if (base::steady_ms() >= next_report) {
+        report_progress();
+        next_report = base::steady_ms() + 200;
+      }
+      if (stopped()) break;
+      if (idle && !options_.follow) break;
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
+    return finish();
+  }
+
+ private:
+  bool stopped() const {
+    if (options_.stop != nullptr && options_.stop->load(std::memory_order_relaxed)) return true;
+    return options_.deadline.count() > 0 && base::steady_ms() - start_ >= options_.deadline.count();
+  }
+
+  Status look_for_slots() {
+    Result<std::vector<drain::SlotInfo>> slots = drain::find_slots(target_.root);
+    if (!slots.ok()) return slots.status();
+    for (const drain::SlotInfo& slot : *slots) {
+      const auto known = works_.find(slot.dir);
+      if (known != works_.end()) {
+        // Its owner died: from a reader beside it we become the one who collects what it left.
+        if (known->second->drain == nullptr && !slot.alive) {
+          close(known->second.get());
+          works_.erase(known);
+        } else {
+          continue;
+        }
+      }
+      const auto settled = settled_.find(slot.dir);
+      if (settled != settled_.end() && !slot.alive && settled->second == lock_time(slot.dir)) continue;
+      settled_.erase(slot.dir);
+      take(slot);
+    }
+    return {};
+  }
+
+  // A slot that cannot be opened is left for the next look, and its reason is reported.
+  void take(const drain::SlotInfo& info) {
+    auto work = std::make_unique<Work>();
+    work->dir = info.dir;
+    Status s = info.alive ? read_beside(work.get()) : own(work.get());
+    if (s.ok()) s = start_engine(work.get());
+    if (s.code() == StatusCode::not_found && info.alive) return;  // nothing buffered there yet
+    if (!s.ok()) {
+      problem_ = Status(s.code(), info.dir + ": " + std::string(s.message()));
+      if (s.code() != StatusCode::unavailable) {
+        base::log(base::LogLevel::warn, problem_.to_string());
+        settled_[info.dir] = lock_time(info.dir);
+      }
+      return;
+    }
+    works_[info.dir] = std::move(work);
+  }
+
+  Status own(Work* work) {
+    Result<std::unique_ptr<drain::Slot>> slot = drain::acquire_slot_at(work->dir);
+    if (!slot.ok()) return slot.status();
+    drain::DrainOptions options;
+    options.root = target_.root;
+    options.end_dead_runs = options_.end_dead_runs;
+    work->drain = drain::Drain::start(std::move(*slot), nullptr, options);
+    Result<std::shared_ptr<buffer::Reader>> reader = work->drain->reader(kOpenPatience);
+    if (!reader.ok()) return reader.status();
+    guard_exit();
+    work->reader = *reader;
+    const std::int64_t patience = base::steady_ms() + 2'000;  // a living child of a dead process may stay on
+    while (!work->drain->recovered() && base::steady_ms() < patience && !stopped()) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    }
+    return work->drain->flush(Level::durable, kOpenPatience);
+  }
+
+  Status read_beside(Work* work) {
+    Result<base::Mapping> control = drain::open_control(work->dir);
+    if (!control.ok()) return control.status();
+    work->control = std::move(*control);
+    Result<std::string> scratch = view::make_scratch();
+    if (!scratch.ok()) return scratch.status();
+    work->scratch = *scratch;
+    Result<std::unique_ptr<buffer::Reader>> reader = buffer::open_secondary(work->dir, work->scratch);
+    if (!reader.ok()) {
+      base::remove_tree(work->scratch).ignore();
+      work->scratch.clear();
+      return reader.status().code() == StatusCode::not_found || !base::exists(work->dir + "/summary")
+                 ? Status(StatusCode::not_found, "no database yet")
+                 : reader.status();
+    }
+    guard_exit();
+    work->reader = std::move(*reader);
+    return {};
+  }
+
+  Status start_engine(Work* work) {
+    sync::EngineOptions options;
+    options.slot_dir = work->dir;
+    options.destination = target_.destination;
+    options.credentials = target_.credentials;
+    options.reader = work->reader;
+    if (work->drain != nullptr) {
+      drain::Drain* drain = work->drain.get();
+      options.durable_beat = [drain] { return drain->durable_beat(); };
+    } else {
+      const auto* control = reinterpret_cast<const journal::Control*>(work->control.data());
+      buffer::Reader* reader = work->reader.get();
+      options.durable_beat = [control, reader]() -> std::uint64_t {
+        // What was fsynced of another database says nothing of this one.
+        const buffer::Identity identity = reader->identity();
+        if (!std::equal(identity.uid.bytes.begin(), identity.uid.bytes.end(), control->buffer_uid)) return 0;
+        return control->durable_beat.load(std::memory_order_acquire);
+      };
+    }
+    Result<ledger::Ledger::Snapshot> before = ledger::Ledger::read(work->dir, target_.destination.name);
+    if (before.ok()) {
+      for (const auto& [uid, lane] : before->lanes) work->points_at_start += lane.delivered;
+    }
+    Result<std::unique_ptr<sync::Engine>> engine = sync::Engine::start(std::move(options));
+    if (!engine.ok()) return engine.status();
+    work->engine = std::move(*engine);
+    if (work->drain != nullptr) {
+      sync::Engine* raw = work->engine.get();
+      work->drain->on_beat([raw] { raw->wake(); });
+    }
+    return {};
+  }
+
+  // The whole destination has waited for a person (credentials, another server) for three seconds.
+  static bool needs_somebody(Work* work) {
+    const LaneState state = work->engine->health().state;
+    if (state != LaneState::auth_blocked && state != LaneState::parked) {
+      work->blocked_since = 0;
+      return false;
+    }
+    const std::int64_t now = base::steady_ms();
+    if (work->blocked_since == 0) work->blocked_since = now;
+    return now - work->blocked_since > 3'000;
+  }
+
+  // True when nothing more can be done now.
+  bool step() {
+    bool idle = true;
+    for (auto it = works_.begin(); it != works_.end();) {
+      Work* work = it->second.get();
+      if (work->drain == nullptr) work->engine->wake();
+      const bool done = work->engine->wait_idle(Millis(0)).ok();
+      if (!done) {
+        if (!options_.follow && needs_somebody(work)) {
+          ++it;
+          continue;
+        }
+        idle = false;
+        ++it;
+        continue;
+      }
+      const bool alone = work->drain != nullptr && work->drain->recovered();
+      if (options_.follow && alone) {  // give the slot back: the next process may want it
+        const std::string dir = work->dir;
+        close(work);
+        settled_[dir] = lock_time(dir);
+        it = works_.erase(it);
+      } else {
+        ++it;
+      }
+    }
+    return idle;
+  }
+
+  void close(Work* work) {
+    add_to_report(work, &closed_);
+    if (work->engine != nullptr) closed_total_ += work->engine->progress().total;
+    work->close(Millis(3'000));
+  }
+
+  void add_to_report(Work* work, DeliverReport* report) const {
+    if (work->engine == nullptr) return;
+    const DestinationHealth health = work->engine->health();
+    const DeliverProgress progress = work->engine->progress();
+    if (work->engine->is_deliverer()) {
+      report->points += health.delivered - std::min(health.delivered, work->points_at_start);
+      report->requests += health.requests;
+      report->retries += health.retries;
+    }
+    report->runs += progress.runs_total;
+    report->dead_letters += health.dead_letters;
+    report->waiting += health.waiting;
+    report->parked += work->engine->parked();
+    if (report->status.ok()) report->status = health.last_error;
+  }
+
+  void report_progress() {
+    if (!options_.on_progress) return;
+    DeliverProgress sum;
+    std::uint64_t waiting = 0;
+    for (const auto& [dir, work] : works_) {
+      const DeliverProgress p = work->engine->progress();
+      sum.total += p.total;
+      sum.delivered += p.delivered;
+      sum.runs_total += p.runs_total;
+      sum.runs_done += p.runs_done;
+      sum.points_per_second += p.points_per_second;
+      if (sum.last_error.ok()) sum.last_error = p.last_error;
+      waiting += p.total - std::min(p.total, p.delivered);
+    }
+    sum.total += closed_total_;
+    sum.delivered += closed_total_;
+    if (sum.last_error.ok()) sum.last_error = problem_;
+    if (waiting == 0) {
+      sum.seconds_left = 0;
+    } else if (sum.points_per_second > 0) {
+      sum.seconds_left = static_cast<double>(waiting) / sum.points_per_second;
+    }
+    options_.on_progress(sum);
+  }
+
+  Result<DeliverReport> finish() {
+    report_progress();
+    DeliverReport report = closed_;
+    report.status = Status();
+    for (auto& [dir, work] : works_) add_to_report(work.get(), &report);
+    works_.clear();
+    const Status last = report.status;
+    report.status = Status();
+    if (report.waiting != 0 || report.parked != 0) {
+      std::string words = std::to_string(report.waiting) + " points wait";
+      if (report.parked != 0) words += ", " + std::to_string(report.parked) + " runs need somebody to act";
+      if (!last.ok()) words += ": " + std::string(last.message());
+      const StatusCode code = !last.ok() ? last.code() : StatusCode::deadline_exceeded;
+      report.status = Status(report.parked != 0 ? StatusCode::failed_precondition : code, words);
+    } else if (!problem_.ok()) {
+      report.status = problem_;
+    }
+    return report;
+  }
+
+  Result<DeliverReport> count_only() {
+    Result<std::vector<drain::SlotInfo>> slots = drain::find_slots(target_.root);
+    if (!slots.ok()) return slots.status();
+    DeliverReport report;
+    DeliverProgress progress;
+    for (const drain::SlotInfo& slot : *slots) {
+      const Count count = count_slot(slot.dir, target_.destination.name);
+      report.runs += count.runs;
+      report.waiting += count.waiting;
+      report.parked += count.parked;
+      progress.total += count.points;
+      progress.delivered += count.points - count.waiting;
+      progress.runs_total += count.runs;
+      progress.runs_done += count.runs_done;
+    }
+    if (options_.on_progress) options_.on_progress(progress);
+    return report;
+  }
+
+  const DeliverOptions& options_;
+  Target target_;
+  std::int64_t start_;
+  std::map<std::string, std::unique_ptr<Work>> works_;
+  std::map<std::string, std::int64_t> settled_;  // free slots with nothing left to do, and when they were last locked
+  DeliverReport closed_;                         // of slots given back
+  std::uint64_t closed_total_ = 0;
+  Status problem_;
+};
+
+}  // namespace
+}  // namespace mlops::client
+
+MLOPS_NAMESPACE_BEGIN
+
+Result<DeliverReport> deliver(const DeliverOptions& options) {
+  Result<client::Target> target = client::find_target(options.root, options.to, options.credentials);
+  if (!target.ok()) return target.status();
+  return client::Deliverer(options, std::move(*target)).run();
+}
+
+MLOPS_NAMESPACE_END

@@ -1,0 +1,152 @@
+#include "client/env.h"
+
+#include <cctype>
+#include <charconv>
+#include <cstdlib>
+#include <filesystem>
+#include <system_error>
+
+#include "base/base.h"
+#include "base/file.h"
+#include "http/http.h"
+
+namespace mlops::client {
+namespace fs = std::filesystem;
+namespace {
+
+std::string text(const char* name) {
+  const char* value = environment_variable(name);
+  return value == nullptr ? std::string() : std::string(value);
+}
+
+bool is_no(std::string value) {
+  for (char& c : value) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return value == "0" || value == "false" || value == "no" || value == "off";
+}
+
+Status out_of_range(const std::string& field, const std::string& range, const std::string& got) {
+  return Status(StatusCode::invalid_argument, field + " must be " + range + ", not " + got);
+}
+
+Status read_number(const char* name, const std::string& value, std::uint64_t low, std::uint64_t high,
+                   std::uint64_t* out) {
+  const char* end = value.data() + value.size();
+  const auto [stop, error] = std::from_chars(value.data(), end, *out);
+  if (error == std::errc() && stop == end && *out >= low && *out <= high) return {};
+  return out_of_range(name, "a whole number from " + std::to_string(low) + " to " + std::to_string(high),
+                      "\"" + value.substr(0, 40) + "\"");
+}
+
+// A host is one folder's name.
+bool is_folder_name(const std::string& name) {
+  return !name.empty() && name.size() <= 200 && name != "." && name != ".." && name.find('/') == std::string::npos &&
+         name.find('\0') == std::string::npos;
+}
+
+Status check_options(const Options& options) {
+  if (!is_folder_name(options.host)) {
+    return out_of_range("Options::host", "a folder name of 1..200 bytes without '/'", "\"" + options.host + "\"");
+  }
+  if (options.journal_mib < 2 || options.journal_mib > 1024) {
+    return out_of_range("Options::journal_mib", "2..1024", std::to_string(options.journal_mib));
+  }
+  if (options.beat < Millis(10) || options.beat > Millis(10'000)) {
+    return out_of_range("Options::beat", "10 ms..10 s", std::to_string(options.beat.count()) + " ms");
+  }
+  if (options.full_wait < Millis(0) || options.full_wait > Millis(60'000)) {
+    return out_of_range("Options::full_wait", "0..60 s", std::to_string(options.full_wait.count()) + " ms");
+  }
+  if (options.exit_deadline < Millis(0) || options.exit_deadline > Millis(3'600'000)) {
+    return out_of_range("Options::exit_deadline", "0..1 h", std::to_string(options.exit_deadline.count()) + " ms");
+  }
+  return {};
+}
+
+}  // namespace
+
+const char* environment_variable(const char* name) { return std::getenv(name); }
+
+Environment read_environment() {
+  Environment e;
+  e.home = text("MLOPS_HOME");
+  e.host = text("MLOPS_HOST");
+  e.attach_run = text("MLOPS_RUN");
+  e.deliver = text("MLOPS_DELIVER");
+  e.journal_mib = text("MLOPS_JOURNAL_MIB");
+  e.exit_deadline_ms = text("MLOPS_EXIT_DEADLINE_MS");
+  e.tracking_uri = text("MLFLOW_TRACKING_URI");
+  e.experiment = text("MLFLOW_EXPERIMENT_NAME");
+  e.run_id = text("MLFLOW_RUN_ID");
+  e.run_name = text("MLFLOW_RUN_NAME");
+  return e;
+}
+
+Credentials credentials_from_environment(Credentials given) {
+  return http::complete_credentials(std::move(given), environment_variable);
+}
+
+Result<std::string> resolve_root(const std::string& given, const Environment& environment) {
+  std::error_code error;
+  fs::path path(!given.empty() ? given : environment.home);
+  if (path.native().find('\0') != std::string::npos) {
+    return Status(StatusCode::invalid_argument, "Options::root holds a NUL byte");
+  }
+  if (path.empty()) {
+    const fs::path here = fs::current_path(error);
+    if (error) return Status(StatusCode::failed_precondition, "the current folder cannot be read: " + error.message());
+    path = here / ".mlops";
+    for (fs::path up = here;; up = up.parent_path()) {
+      if (fs::is_directory(up / ".mlops", error)) {
+        path = up / ".mlops";
+        break;
+      }
+      if (up == up.parent_path()) break;
+    }
+  }
+  path = fs::absolute(path, error);
+  if (error) return Status(StatusCode::failed_precondition, "the root cannot be made absolute: " + error.message());
+  fs::path resolved = fs::weakly_canonical(path, error);
+  if (error) resolved = path.lexically_normal();
+  std::string out = resolved.native();
+  while (out.size() > 1 && out.back() == '/') out.pop_back();
+  return out;
+}
+
+Result<std::string> resolve_uri(const std::string& given, const Environment& environment) {
+  const std::string& uri = given.empty() ? environment.tracking_uri : given;
+  if (uri.empty()) return std::string();
+  Result<std::string> checked = http::check_uri(uri);
+  if (checked.ok()) return checked;
+  return Status(checked.status().code(), std::string(given.empty() ? "MLFLOW_TRACKING_URI: " : "tracking URI: ") +
+                                             std::string(checked.status().message()));
+}
+
+Result<Options> complete_options(Options o, const Environment& environment) {
+  const Options defaults;
+  Result<std::string> root = resolve_root(o.root, environment);
+  if (!root.ok()) return root.status();
+  o.root = *root;
+  Result<std::string> uri = resolve_uri(o.tracking_uri, environment);
+  if (!uri.ok()) return uri.status();
+  o.tracking_uri = *uri;
+  if (o.deliver && is_no(environment.deliver)) o.deliver = false;
+  if (o.host.empty()) o.host = environment.host;
+  if (o.host.empty()) o.host = base::host_name();
+  std::uint64_t number = 0;
+  if (o.journal_mib == defaults.journal_mib && !environment.journal_mib.empty()) {
+    if (Status s = read_number("MLOPS_JOURNAL_MIB", environment.journal_mib, 2, 1024, &number); !s.ok()) return s;
+    o.journal_mib = static_cast<std::uint32_t>(number);
+  }
+  if (o.exit_deadline == defaults.exit_deadline && !environment.exit_deadline_ms.empty()) {
+    if (Status s = read_number("MLOPS_EXIT_DEADLINE_MS", environment.exit_deadline_ms, 0, 3'600'000, &number);
+        !s.ok()) {
+      return s;
+    }
+    o.exit_deadline = Millis(static_cast<std::int64_t>(number));
+  }
+  if (Status s = check_options(o); !s.ok()) return s;
+  o.credentials = credentials_from_environment(std::move(o.credentials));
+  return o;
+}
+
+}  // namespace mlops::client

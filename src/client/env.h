@@ -1,0 +1,41 @@
+// Environment: what the SDK takes from the process environment, read once per Client::open, Reader::open and deliver.
+// The only reader of it in the library, but for the log level and the fault points of base.
+//
+// Precedence everywhere: what the code set, then the environment, then the default of mlops/options.h.
+#pragma once
+
+#include <string>
+
+#include "mlops/options.h"
+#include "mlops/status.h"
+
+namespace mlops::client {
+
+struct Environment {
+  std::string home;              // MLOPS_HOME
+  std::string host;              // MLOPS_HOST
+  std::string attach_run;        // MLOPS_RUN
+  std::string deliver;           // MLOPS_DELIVER: 0, false, no, off
+  std::string journal_mib;       // MLOPS_JOURNAL_MIB
+  std::string exit_deadline_ms;  // MLOPS_EXIT_DEADLINE_MS
+  std::string tracking_uri;      // MLFLOW_TRACKING_URI
+  std::string experiment;        // MLFLOW_EXPERIMENT_NAME
+  std::string run_id;            // MLFLOW_RUN_ID
+  std::string run_name;          // MLFLOW_RUN_NAME
+};
+
+Environment read_environment();
+/// One variable, for rooms that must not know the environment; nullptr when unset.
+const char* environment_variable(const char* name);
+/// Fills what the code left empty (credentials too) and checks every field; invalid_argument names field and range.
+/// `root` comes back absolute.
+Result<Options> complete_options(Options given, const Environment& environment);
+/// Credentials alone, for deliver and verify.
+Credentials credentials_from_environment(Credentials given);
+/// The root: given, else MLOPS_HOME, else `.mlops` found upwards from the current folder, else ./.mlops. Absolute,
+/// links of the existing part resolved, so that two spellings of one folder are one root.
+Result<std::string> resolve_root(const std::string& given, const Environment& environment);
+/// As given, else from the environment; checked and normalised; empty when there is none.
+Result<std::string> resolve_uri(const std::string& given, const Environment& environment);
+
+}  // namespace mlops::client

@@ -1,0 +1,52 @@
+// Reader: the public face of view.
+#include "mlops/reader.h"
+
+#include <mutex>
+
+#include "client/env.h"
+#include "view/view.h"
+
+MLOPS_NAMESPACE_BEGIN
+
+struct Reader::Impl {
+  std::string root;
+  std::mutex mutex;  // a View serves one caller at a time
+  std::unique_ptr<view::View> view;
+};
+
+Reader::Reader(std::shared_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}
+
+Result<Reader> Reader::open(std::string given) {
+  Result<std::string> root = client::resolve_root(given, client::read_environment());
+  if (!root.ok()) return root.status();
+  Result<std::unique_ptr<view::View>> view = view::View::open(*root);
+  if (!view.ok()) return view.status();
+  auto impl = std::make_shared<Impl>();
+  impl->root = *root;
+  impl->view = std::move(*view);
+  return Reader(std::move(impl));
+}
+
+Result<std::vector<RunSummary>> Reader::runs() const {
+  const std::lock_guard<std::mutex> lock(impl_->mutex);
+  return impl_->view->runs();
+}
+
+Result<RunSummary> Reader::run(std::string_view id) const {
+  const std::lock_guard<std::mutex> lock(impl_->mutex);
+  return impl_->view->run(id);
+}
+
+Result<Series> Reader::series(std::string_view run_id, std::string_view metric) const {
+  const std::lock_guard<std::mutex> lock(impl_->mutex);
+  return impl_->view->series(run_id, metric);
+}
+
+Result<Health> Reader::health() const {
+  const std::lock_guard<std::mutex> lock(impl_->mutex);
+  return impl_->view->health();
+}
+
+const std::string& Reader::root() const noexcept { return impl_->root; }
+
+MLOPS_NAMESPACE_END

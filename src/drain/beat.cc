@@ -1,0 +1,166 @@
+// One beat: collect every journal, order, pack, write, fsync; and the end of runs whose process died.
+#include <algorithm>
+
+#include "base/base.h"
+#include "drain/worker.h"
+
+namespace mlops::drain {
+namespace {
+
+constexpr std::size_t kMostPerWrite = 2 * kBlockPoints;  // points of one WriteBatch: what the cache holds of a batch
+constexpr std::size_t kKeptPoints = 4 * kMostPerWrite;   // capacity kept from one pass to the next
+constexpr std::uint64_t kChildPressure = 500'000;        // points of another writer given back before they are durable
+constexpr std::int64_t kDeadRunsAfterMs = 2'000, kDeadRunsAgainMs = 2'000;
+
+}  // namespace
+
+/// Takes one pass of a journal into ops_ and batches_. `more`: it may have more right now.
+void Worker::take(Source* source, std::size_t most, bool* more) {
+  if (batches_used_ == batches_.size()) batches_.emplace_back();
+  batches_[batches_used_].first = source;
+  journal::Batch& batch = batches_[batches_used_++].second;
+  batch.points.clear();
+  if (batch.points.capacity() > kKeptPoints) batch.points.shrink_to_fit();
+  batch.ops.clear();
+  batch.keys.clear();
+  batch.damaged = 0;
+  const bool some = source->collector->collect(&batch, most);
+  if (batch.damaged > 0) {
+    damaged_ += batch.damaged;
+    base::log(base::LogLevel::warn, source->dir + ": " + std::to_string(batch.damaged) + " damaged records given up");
+  }
+  for (const journal::KeyDef& def : batch.keys) source->keys.define(def);
+  for (model::Op& op : batch.ops) ops_.emplace_back(std::move(op), source->writer);
+  if (some) source->moved = true;
+  *more = some && batch.points.size() >= most;
+  if (!some) {
+    --batches_used_;
+    if (source->dead_at_open) {
+      source->dead_at_open = false;
+      dead_runs_open_ = true;
+    }
+  }
+}
+
+Status Worker::write_some(bool* more) {
+  *more = false;
+  ops_.clear();
+  batches_used_ = 0;
+  const bool recovering = sources_.recovering();
+  const auto& all = sources_.all();
+  std::size_t points = 0;
+  for (const auto& source : all) {
+    // What a predecessor left goes first, all of it: its ops are older than any of ours.
+    if (recovering && !source->dead_at_open) {
+      *more = true;
+      continue;
+    }
+    bool again = false;
+    const std::size_t before = batches_used_;
+    // Of every journal all published ops, however many points: a run's start may lie in another journal than its
+    // points.
+    take(source.get(), points < kMostPerWrite ? kMostPerWrite - points : 1, &again);
+    for (std::size_t i = before; i < batches_used_; ++i) points += batches_[i].second.points.size();
+    *more = *more || again || source->dead_at_open;
+  }
+  std::stable_sort(ops_.begin(), ops_.end(),
+                   [](const auto& a, const auto& b) { return a.first.ticket < b.first.ticket; });
+  for (const auto& [op, writer] : ops_) runs_.add_op(op, writer);
+  for (std::size_t i = 0; i < batches_used_; ++i) {
+    const auto& [source, batch] = batches_[i];
+    runs_.add_points(batch.points, source->keys, over_quota_);
+    if (source->own) rate_points_ += batch.points.size();
+    source->since_sync += batch.points.size();
+    MLOPS_POINT("drain.taken");
+  }
+  if (!recovering) end_dead_runs();
+
+  const bool moved = std::any_of(all.begin(), all.end(), [](const auto& s) { return s->moved; });
+  if (!runs_.anything() && !moved && !sources_.has_gone()) return {};
+  buffer::Beat beat;
+  runs_.pack(++beat_, &beat);
+  sources_.describe(&beat);
+  MLOPS_POINT("drain.packed");
+  if (Status s = buffer_->write(beat); !s.ok()) return s;
+  MLOPS_POINT("drain.written");
+  slot_->control()->beat.store(beat_, std::memory_order_release);
+  runs_.written(std::move(beat));
+  bool pressure = false;
+  if (writer_ != nullptr) {
+    // Nothing free is pressure, too: the pool keeps some free unless it cannot grow (full disk).
+    const journal::WriterStats stats = writer_->stats();
+    pressure = stats.segments_in_use * 2 > stats.segments_cap || stats.segments_free == 0;
+  }
+  sources_.written(pressure, hurry_ ? 0 : kChildPressure);
+  hurry_ = false;
+  MLOPS_POINT("drain.released");
+  ++beats_;
+  summary_dirty_ = true;
+  return {};
+}
+
+Status Worker::beat() {
+  last_beat_ = base::steady_ms();
+  if (writer_ != nullptr && !closing_) writer_->prepare();
+  bool more = true;
+  while (more) {
+    if (Status s = write_some(&more); !s.ok()) return s;
+    decide_ticker();
+    if (more && durable_beat_ < beat_ && base::steady_ms() - last_sync_ >= 500) {
+      if (Status s = sync(); !s.ok()) return s;
+    }
+    if (more) check_quota();
+  }
+  check_quota();
+  return {};
+}
+
+Status Worker::sync() {
+  const std::uint64_t upto = beat_;
+  const std::uint64_t points = runs_.totals().stored;
+  MLOPS_POINT("drain.sync");
+  if (Status s = buffer_->sync(); !s.ok()) return s;
+  MLOPS_POINT("drain.synced");
+  ++fsyncs_;
+  last_sync_ = base::steady_ms();
+  durable_beat_ = upto;
+  durable_points_ = points;
+  slot_->control()->durable_beat.store(upto, std::memory_order_release);
+  MLOPS_POINT("drain.durable");
+  if (sources_.synced()) dead_runs_open_ = true;
+  shared_->call_back();
+  return {};
+}
+
+/// A run that a dead process left RUNNING is KILLED at its last record; one it was attached to is let go. Not before
+/// this process had two seconds to resume it, nor while a forked child that may own it, or another attached process,
+/// lives.
+void Worker::end_dead_runs() {
+  const std::int64_t now = base::steady_ms();
+  if (!options_.end_dead_runs || !dead_runs_open_ || now - last_dead_ < (closing_ ? 0 : kDeadRunsAgainMs)) return;
+  if (writer_ != nullptr && !closing_ && now - opened_at_ < kDeadRunsAfterMs) return;
+  last_dead_ = now;
+  dead_runs_open_ = false;
+  const base::Uid own = writer_ != nullptr ? writer_->uid() : base::Uid{};
+  for (const auto& run : runs_.all()) {
+    model::RunRow& row = run->row;
+    if (row.status != RunStatus::running && row.status != RunStatus::scheduled) continue;
+    if (writer_ != nullptr && run->owner == own) continue;
+    const bool child = run->owner.zero() ? sources_.others() : sources_.holds(run->owner);
+    if (child || (!row.attached && has_live_attachment(options_.root, row.uid))) {
+      dead_runs_open_ = true;
+      continue;
+    }
+    model::Op op;
+    op.ticket = slot_->control()->ticket.fetch_add(1) + 1;
+    op.time_ms = row.last_ms;
+    op.run = row.uid;
+    op.kind = row.attached ? model::OpKind::run_detach : model::OpKind::run_end;
+    op.number = static_cast<std::int64_t>(RunStatus::killed);
+    op.key = std::to_string(row.starts);
+    base::log(base::LogLevel::info, "run " + row.uid.hex() + " was left by a dead process: ended");
+    runs_.add_op(op, {});
+  }
+}
+
+}  // namespace mlops::drain

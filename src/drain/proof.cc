@@ -1,0 +1,99 @@
+#include "drain/proof.h"
+
+#include <algorithm>
+#include <map>
+
+#include "base/base.h"
+#include "base/file.h"
+#include "ledger/ledger.h"
+
+namespace mlops::drain {
+namespace {
+
+constexpr std::int64_t kDayMs = 24 * 3600 * 1000;
+
+std::vector<ledger::Ledger::Snapshot> ledgers(const std::string& slot_dir, Status* status) {
+  std::vector<ledger::Ledger::Snapshot> all;
+  const auto names = ledger::Ledger::list(slot_dir);
+  if (!names.ok()) {
+    *status = names.status();
+    return all;
+  }
+  for (const std::string& name : *names) {
+    auto snapshot = ledger::Ledger::read(slot_dir, name);
+    if (snapshot.ok()) {
+      all.push_back(std::move(*snapshot));
+    } else {
+      *status = snapshot.status();
+    }
+  }
+  return all;
+}
+
+}  // namespace
+
+Floors floors_of(const std::string& slot_dir, const buffer::Reader& reader, Status* status) {
+  Floors floors;
+  const buffer::Identity identity = reader.identity();
+  std::map<base::Uid, std::uint64_t> seen;
+  for (const auto& snapshot : ledgers(slot_dir, status)) {
+    for (const auto& [run, lane] : snapshot.lanes) {
+      const std::uint64_t top = std::max({lane.cursor, lane.in_flight, lane.watermark});
+      if (top <= 1) continue;  // nothing was sent
+      const auto row = reader.run(run);
+      if (!row.ok() && row.status().code() != StatusCode::not_found) {
+        *status = row.status();
+        continue;
+      }
+      if (row.ok() && row->next_seq >= top && lane.buffer_uid == identity.uid) continue;
+      seen[run] = std::max(seen[run], top);
+      // Another database's lane is told apart by the uid; a new database says so once by its generation too.
+      const bool same = lane.buffer_uid == identity.uid;
+      floors.bump = floors.bump || (same ? lane.buffer_generation >= identity.generation : identity.generation == 1);
+    }
+  }
+  floors.next_seq.assign(seen.begin(), seen.end());
+  return floors;
+}
+
+std::vector<base::Uid> evictable(const RetentionOptions& options, const Runs& runs, const buffer::Identity& identity,
+                                 std::uint64_t slot_bytes) {
+  Status status;
+  const auto all = ledgers(options.slot_dir, &status);
+  if (all.empty() || !status.ok()) return {};
+  const auto delivered = [&](const model::RunRow& row) {
+    return std::all_of(all.begin(), all.end(), [&](const auto& snapshot) {
+      const auto lane = snapshot.lanes.find(row.uid);
+      return lane != snapshot.lanes.end() && lane->second.cursor >= row.next_seq && lane->second.in_flight == 0 &&
+             lane->second.buffer_uid == identity.uid && lane->second.buffer_generation == identity.generation;
+    });
+  };
+  std::vector<const model::RunRow*> ended;
+  std::uint64_t kept_points = 0;
+  for (const auto& run : runs.all()) {
+    kept_points += run->row.points - run->row.evicted_points;
+    const bool gone = run->row.evicted_before >= run->row.next_seq;
+    if (run->row.status != RunStatus::running && run->row.end_ms > 0 && !run->touched && !gone && delivered(run->row)) {
+      ended.push_back(&run->row);
+    }
+  }
+  std::sort(ended.begin(), ended.end(), [](const auto* a, const auto* b) { return a->end_ms < b->end_ms; });
+  const std::uint64_t used = options.retention_mib == 0 ? 0 : base::disk_usage(options.root);
+  const std::uint64_t most = options.retention_mib << 20;
+  std::uint64_t over = used > most ? used - most : 0;
+  const std::int64_t oldest = base::now_ms() - options.retention_days * kDayMs;
+  const double bytes_per_point =
+      static_cast<double>(slot_bytes) / static_cast<double>(std::max<std::uint64_t>(1, kept_points));
+  std::vector<base::Uid> out;
+  for (const model::RunRow* row : ended) {
+    const bool old = options.retention_days > 0 && row->end_ms < oldest;
+    if (!old && over == 0) continue;
+    out.push_back(row->uid);
+    const auto bytes =
+        static_cast<std::uint64_t>(bytes_per_point * static_cast<double>(row->points - row->evicted_points));
+    over -= std::min(over, std::max<std::uint64_t>(1, bytes));
+  }
+  return out;
+}
+
+}  // namespace mlops::drain

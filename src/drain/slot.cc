@@ -1,0 +1,181 @@
+// Slots on disk: found, locked, taken over; their control page made or checked.
+#include "drain/slot.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cctype>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <new>
+
+#include "base/base.h"
+#include "buffer/buffer.h"
+
+namespace mlops::drain {
+namespace {
+
+constexpr std::size_t kPage = 4096;
+
+bool is_slot_name(std::string_view name) {
+  if (name.size() != 10 || name.substr(0, 2) != "s-") return false;
+  return std::all_of(name.begin() + 2, name.end(),
+                     [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
+}
+
+std::string new_slot_name() {
+  char name[16];
+  std::snprintf(name, sizeof name, "s-%08x", static_cast<unsigned>(base::random_u64()));
+  return name;
+}
+
+/// A host's name as a folder: what is no letter, digit, dot, dash or underscore becomes an underscore.
+std::string folder_name(std::string_view host) {
+  std::string name(host.empty() ? "localhost" : host.substr(0, 200));
+  for (char& c : name) {
+    if (std::isalnum(static_cast<unsigned char>(c)) == 0 && c != '.' && c != '-' && c != '_') c = '_';
+  }
+  if (name.front() == '.') name.front() = '_';
+  return name;
+}
+
+/// The slot's control page, under its lock. Tickets go on above every ticket that may have been given before: the page
+/// may be older than the journals after a power loss, so they never start below the clock (in microseconds).
+Result<base::Mapping> own_control(const std::string& slot_dir) {
+  const std::string path = slot_dir + "/control";
+  struct stat st{};
+  if (::stat(path.c_str(), &st) == 0 && st.st_size != static_cast<off_t>(kPage)) {
+    // Its maker died in the middle: no journal of this slot has been written yet.
+    if (Status s = base::remove_tree(path); !s.ok()) return s;
+  }
+  auto map = base::exists(path) ? base::Mapping::open(path, true, kPage) : base::Mapping::create(path, kPage, kPage);
+  if (!map.ok()) return map.status();
+  auto* control = reinterpret_cast<journal::Control*>(map->data());
+  if (control->magic == kControlMagic && control->version > kControlVersion) {
+    return Status(StatusCode::failed_precondition,
+                  slot_dir + " was written by a newer version of mlops; use that version, or another root");
+  }
+  if (control->magic != kControlMagic) {
+    if (control->magic != 0) base::log(base::LogLevel::warn, path + " was damaged and is made anew");
+    std::memset(map->data(), 0, map->size());
+    new (map->data()) journal::Control{};
+    control->version = kControlVersion;
+    std::atomic_thread_fence(std::memory_order_release);
+    control->magic = kControlMagic;
+  }
+  const auto clock = static_cast<std::uint64_t>(base::now_ms()) * 1000;
+  if (control->ticket.load() < clock) control->ticket.store(clock);
+  return map;
+}
+
+Result<std::unique_ptr<Slot>> make_slot(const std::string& host_dir) {
+  for (int tries = 0; tries < 1000; ++tries) {
+    const std::string dir = host_dir + "/" + new_slot_name();
+    if (::mkdir(dir.c_str(), 0700) != 0) {
+      if (errno == EEXIST) continue;
+      return base::errno_status(errno, "make the folder", dir);
+    }
+    MLOPS_POINT("drain.slot.made");
+    auto slot = acquire_slot_at(dir);
+    // Another starting process may have found the new folder first: then that one is its, and we make another.
+    if (slot.ok() || slot.status().code() != StatusCode::unavailable) return slot;
+  }
+  return Status(StatusCode::unavailable, "no slot can be made in " + host_dir + ": others take each new one");
+}
+
+bool holds_run(const std::string& slot_dir, const base::Uid& run) {
+  const auto bytes = base::read_file(slot_dir + "/summary");
+  if (!bytes.ok()) return false;
+  buffer::Identity identity;
+  buffer::SlotCounters counters;
+  std::vector<buffer::SummaryEntry> entries;
+  if (!buffer::decode_summary(*bytes, &identity, &counters, &entries).ok()) return false;
+  return std::any_of(entries.begin(), entries.end(),
+                     [&](const auto& e) { return e.row.uid == run && !e.row.attached; });
+}
+
+}  // namespace
+
+Result<std::vector<SlotInfo>> find_slots(const std::string& root) {
+  auto hosts = base::list_dir(root);
+  if (!hosts.ok()) return hosts.status();
+  std::vector<SlotInfo> found;
+  for (const std::string& host : *hosts) {
+    const auto names = base::list_dir(root + "/" + host);
+    if (!names.ok()) continue;  // a file, or a folder of somebody else
+    for (const std::string& name : *names) {
+      if (!is_slot_name(name)) continue;
+      const std::string dir = root + "/" + host + "/" + name;
+      found.push_back({dir, host, base::FileLock::is_held(dir + "/lock")});
+    }
+  }
+  return found;
+}
+
+Result<std::unique_ptr<Slot>> acquire_slot_at(const std::string& slot_dir) {
+  auto lock = base::FileLock::try_lock(slot_dir + "/lock");
+  if (!lock.ok()) return lock.status();
+  MLOPS_POINT("drain.slot.locked");
+  auto control = own_control(slot_dir);
+  if (!control.ok()) return control.status();
+  if (Status s = base::make_dirs(slot_dir + "/journal"); !s.ok()) return s;
+  auto slot = std::make_unique<Slot>();
+  slot->dir = slot_dir;
+  slot->lock = std::move(*lock);
+  slot->control_map = std::move(*control);
+  return slot;
+}
+
+Result<std::unique_ptr<Slot>> acquire_slot(const std::string& root, const std::string& host, const base::Uid& prefer) {
+  const std::string host_dir = root + "/" + folder_name(host);
+  if (Status s = base::make_dirs(host_dir); !s.ok()) return s;
+  auto names = base::list_dir(host_dir);
+  if (!names.ok()) return names.status();
+  std::vector<std::string> dirs;
+  for (const std::string& name : *names) {
+    if (is_slot_name(name)) dirs.push_back(host_dir + "/" + name);
+  }
+  if (!prefer.zero()) {
+    std::stable_partition(dirs.begin(), dirs.end(), [&](const std::string& dir) { return holds_run(dir, prefer); });
+  }
+  for (const std::string& dir : dirs) {
+    auto slot = acquire_slot_at(dir);
+    if (slot.ok()) return slot;
+    if (slot.status().code() != StatusCode::unavailable) {
+      base::log(base::LogLevel::warn, "slot " + dir + " is passed over: " + std::string(slot.status().message()));
+    }
+    if (slot.status().code() == StatusCode::resource_exhausted) return slot.status();
+  }
+  return make_slot(host_dir);
+}
+
+Result<base::Mapping> open_control(const std::string& slot_dir) {
+  auto map = base::Mapping::open(slot_dir + "/control", false, kPage);
+  if (!map.ok()) return map.status();
+  const auto* control = reinterpret_cast<const journal::Control*>(map->data());
+  if (map->size() < sizeof(journal::Control) || control->magic != kControlMagic || control->version > kControlVersion) {
+    return Status(StatusCode::data_loss, slot_dir + "/control is no control page of this version");
+  }
+  return map;
+}
+
+bool has_live_attachment(const std::string& root, const base::Uid& run) {
+  const auto slots = find_slots(root);
+  if (!slots.ok()) return false;
+  for (const SlotInfo& slot : *slots) {
+    if (!slot.alive) continue;
+    const auto bytes = base::read_file(slot.dir + "/summary");
+    if (!bytes.ok()) continue;
+    buffer::Identity identity;
+    buffer::SlotCounters counters;
+    std::vector<buffer::SummaryEntry> entries;
+    if (!buffer::decode_summary(*bytes, &identity, &counters, &entries).ok()) continue;
+    for (const auto& e : entries) {
+      if (e.row.uid == run && e.row.attached && e.row.status == RunStatus::running) return true;
+    }
+  }
+  return false;
+}
+
+}  // namespace mlops::drain

@@ -1,0 +1,46 @@
+// Slot: one live process's directory in a root. `<root>/<host>/<slot>/{lock,control,db,journal,delivery,summary}`.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/file.h"
+#include "base/uid.h"
+#include "journal/journal.h"
+#include "mlops/status.h"
+
+namespace mlops::drain {
+
+inline constexpr std::uint64_t kControlMagic = 0x4c54434c53504f4d;  // "MOPSLCTL"
+inline constexpr std::uint32_t kControlVersion = 1;
+
+/// A slot that this process owns (flock) with its control page mapped.
+struct Slot {
+  std::string dir;
+  base::FileLock lock;
+  base::Mapping control_map;
+  journal::Control* control() const { return reinterpret_cast<journal::Control*>(control_map.data()); }
+};
+
+struct SlotInfo {
+  std::string dir;
+  std::string host;
+  bool alive = false;  // somebody holds the lock
+};
+
+/// The control page of a slot, read only, for those who do not own it. not_found, or data_loss when it is none.
+Result<base::Mapping> open_control(const std::string& slot_dir);
+
+/// All slots of a root, of every host, sorted. A missing root: not_found.
+Result<std::vector<SlotInfo>> find_slots(const std::string& root);
+/// Takes the free slot that holds `prefer` (a run's uid, may be zero: by its summary), else any free one of this host,
+/// else makes one.
+Result<std::unique_ptr<Slot>> acquire_slot(const std::string& root, const std::string& host, const base::Uid& prefer);
+/// Takes exactly this slot; unavailable when it is held.
+Result<std::unique_ptr<Slot>> acquire_slot_at(const std::string& slot_dir);
+/// Is any other process of this host attached to the run (a live slot with an attached, not ended row)?
+bool has_live_attachment(const std::string& root, const base::Uid& run);
+
+}  // namespace mlops::drain

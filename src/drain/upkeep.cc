@@ -1,0 +1,111 @@
+// What the drain does now and then: the summary file, quota, retention, the clock thread's switch.
+#include <algorithm>
+
+#include "base/base.h"
+#include "base/file.h"
+#include "drain/proof.h"
+#include "drain/worker.h"
+
+namespace mlops::drain {
+namespace {
+
+constexpr std::int64_t kQuotaMs = 2'000, kEvictFirstMs = 5'000, kEvictMs = 60'000, kRateMs = 100, kSlowMs = 2'000;
+constexpr double kTickerOn = 700'000, kTickerOff = 350'000;  // points per second
+
+}  // namespace
+
+/// At most one percent of the time goes into summaries: a slot with many runs publishes more seldom.
+void Worker::write_summary(bool now) {
+  if (!summary_dirty_) return;
+  const std::int64_t begin = base::steady_ms();
+  if (!now && begin - last_summary_ < std::max<std::int64_t>(500, summary_took_ * 100)) return;
+  buffer::SlotCounters counters;
+  const RunCounters& totals = runs_.totals();
+  counters.accepted = totals.accepted;
+  counters.merged = totals.merged;
+  counters.buffered = totals.stored;
+  counters.durable = durable_points_;
+  const auto dropped = [&](const char* reason, std::uint64_t count) {
+    if (count > 0) counters.dropped.emplace_back(reason, std::to_string(count));
+  };
+  dropped("quota", totals.dropped);
+  dropped("damaged", damaged_);
+  dropped("invalid", runs_.dropped_invalid());
+  if (writer_ != nullptr) {
+    const journal::WriterStats stats = writer_->stats();
+    dropped("closed", stats.dropped_closed);
+    dropped("journal_full", stats.dropped_full);
+  }
+  std::vector<buffer::SummaryEntry> entries;
+  entries.reserve(runs_.all().size());
+  for (const auto& run : runs_.all()) {
+    buffer::SummaryEntry& entry = entries.emplace_back();
+    entry.row = run->row;
+    entry.metrics.reserve(run->metrics.size());
+    for (const MetricState& m : run->metrics) entry.metrics.push_back({m.number, m.name, m.summary});
+  }
+  const Status s = base::replace_file(slot_->dir + "/summary",
+                                      buffer::encode_summary(buffer_->identity(), counters, entries), false);
+  if (!s.ok()) {
+    base::log(base::LogLevel::warn, "writing the summary: " + s.to_string());
+  } else {
+    summary_dirty_ = false;
+  }
+  MLOPS_POINT("drain.summary");
+  last_summary_ = base::steady_ms();
+  summary_took_ = last_summary_ - begin;
+  shared_->call_back();
+}
+
+void Worker::check_quota() {
+  if (options_.client.quota_mib == 0 || options_.root.empty()) return;
+  const std::int64_t now = base::steady_ms();
+  if (last_quota_ != 0 && now - last_quota_ < kQuotaMs) return;
+  last_quota_ = now;
+  const std::uint64_t used = base::disk_usage(options_.root), most = options_.client.quota_mib << 20;
+  const bool over = over_quota_ ? used > most / 20 * 19 : used > most;
+  if (over && !over_quota_) {
+    base::log(base::LogLevel::error, options_.root + " is above its quota of " +
+                                         std::to_string(options_.client.quota_mib) +
+                                         " MiB: new points are dropped; raise quota_mib or deliver and evict");
+  }
+  over_quota_ = over;
+}
+
+Status Worker::evict() {
+  const std::int64_t now = base::steady_ms();
+  if (now - last_evict_ < kEvictMs && last_evict_ != 0) return {};
+  if (now - opened_at_ < kEvictFirstMs) return {};
+  last_evict_ = now;
+  const RetentionOptions options{options_.root, slot_->dir, options_.client.retention_mib,
+                                 options_.client.retention_days};
+  for (const base::Uid& uid : evictable(options, runs_, buffer_->identity(), buffer_->disk_bytes())) {
+    RunState* run = runs_.find(uid);
+    if (run == nullptr) continue;
+    MLOPS_POINT("drain.evict");
+    if (Status s = buffer_->evict(uid, run->row.next_seq); !s.ok()) return s;
+    const auto row = buffer_->run(uid);
+    if (!row.ok()) return row.status();
+    run->row.evicted_before = row->evicted_before;
+    run->row.evicted_points = row->evicted_points;
+    summary_dirty_ = true;
+    base::log(base::LogLevel::info, "run " + uid.hex() + ": delivered records evicted by retention");
+  }
+  return {};
+}
+
+/// The 1 kHz clock costs a few percent of a core, so it runs only while it saves the producers more than that.
+void Worker::decide_ticker() {
+  const std::int64_t now = base::steady_ms();
+  const std::int64_t passed = now - rate_since_;
+  if (passed < kRateMs) return;
+  const double rate = static_cast<double>(rate_points_) * 1000.0 / static_cast<double>(passed);
+  rate_since_ = now;
+  rate_points_ = 0;
+  if (rate >= kTickerOff) slow_since_ = now;
+  const bool on = rate > kTickerOn || (ticker_ && now - slow_since_ < kSlowMs);
+  if (on != ticker_) journal::set_ticker(on);
+  ticker_ = on;
+}
+
+}  // namespace mlops::drain

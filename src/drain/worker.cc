@@ -1,0 +1,217 @@
+#include "drain/worker.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/base.h"
+#include "drain/proof.h"
+
+namespace mlops::drain {
+namespace {
+
+constexpr std::int64_t kFsyncMs = 500;
+constexpr std::int64_t kBackoffFirstMs = 100, kBackoffMostMs = 2'000;
+constexpr std::int64_t kLookMs = 1'000, kChildPollMs = 10, kForkedPollMs = 50;
+
+}  // namespace
+
+Worker::Worker(std::shared_ptr<Shared> shared)
+    : shared_(std::move(shared)),
+      slot_(shared_->slot.get()),
+      writer_(shared_->writer),
+      options_(shared_->options),
+      sources_(slot_->dir, writer_) {}
+
+Worker::Asked Worker::asked() {
+  const std::lock_guard lock(shared_->mutex);
+  Asked a;
+  a.flush = shared_->flushes;
+  a.closing = shared_->closing;
+  a.buffered = shared_->flushes > std::max(shared_->buffered_flush, shared_->failed_flush);
+  a.durable = shared_->durable_flushes > std::max(shared_->durable_flush, shared_->failed_flush);
+  return a;
+}
+
+Status Worker::open() {
+  auto opened = buffer::Buffer::open(slot_->dir);
+  if (!opened.ok()) return opened.status();
+  std::unique_ptr<buffer::Buffer> fresh = std::move(*opened);
+  MLOPS_POINT("drain.opened");
+  Status ledgers;
+  const Floors floors = floors_of(slot_->dir, *fresh, &ledgers);
+  if (!ledgers.ok()) base::log(base::LogLevel::warn, "reading a ledger: " + ledgers.to_string());
+  if (floors.bump) {
+    base::log(base::LogLevel::warn, slot_->dir +
+                                        ": the database has lost records that were delivered (power loss, or db/ was "
+                                        "removed); delivery proves its place on the server before it goes on");
+    if (Status s = fresh->bump_generation(); !s.ok()) return s;
+  }
+  for (const auto& [run, next_seq] : floors.next_seq) runs_.set_floor(run, next_seq);
+  runs_.set_history(nullptr);
+  if (Status s = runs_.load(*fresh); !s.ok()) return s;
+  if (Status s = sources_.restart(*fresh); !s.ok()) return s;
+  // Everything in the database becomes durable now, whichever beat wrote it: so the beat goes on above them all. Beats
+  // are counted in microseconds of the clock where the control page has lost its place (power loss).
+  if (Status s = fresh->sync(); !s.ok()) return s;
+  journal::Control* control = slot_->control();
+  const auto clock = static_cast<std::uint64_t>(base::now_ms()) * 1000;
+  beat_ = std::max({beat_ + 1, control->beat.load() + 1, control->durable_beat.load() + 1, clock});
+  const base::Uid uid = fresh->identity().uid;
+  if (std::memcmp(control->buffer_uid, uid.bytes.data(), uid.bytes.size()) != 0) {
+    control->durable_beat.store(0);
+    std::memcpy(control->buffer_uid, uid.bytes.data(), uid.bytes.size());
+  }
+  control->beat.store(beat_, std::memory_order_release);
+  control->durable_beat.store(beat_, std::memory_order_release);
+  durable_beat_ = beat_;
+  durable_points_ = runs_.totals().stored;
+  buffer_ = std::move(fresh);
+  runs_.set_history(buffer_.get());
+  buffer_status_ = Status();
+  backoff_ = 0;
+  if (opened_at_ == 0) opened_at_ = base::steady_ms();
+  last_sync_ = base::steady_ms();
+  summary_dirty_ = true;
+  shared_->facade->set(buffer_.get(), {});
+  {
+    const std::lock_guard lock(shared_->mutex);
+    shared_->opened = true;
+  }
+  shared_->changed.notify_all();
+  return {};
+}
+
+/// The database is let go; the journal holds everything since its cursors. Waiting flushes learn why.
+void Worker::fail(const Status& why, const Asked& a) {
+  if (buffer_status_.ok()) {
+    base::log(base::LogLevel::error,
+              "the buffer " + slot_->dir + " cannot be written: " + why.to_string() + "; the journal holds on");
+  }
+  buffer_status_ = why;
+  shared_->facade->set(nullptr, why);
+  runs_.set_history(nullptr);
+  buffer_.reset();
+  backoff_ = std::clamp(backoff_ * 2, kBackoffFirstMs, kBackoffMostMs);
+  retry_at_ = base::steady_ms() + backoff_;
+  publish_stats();
+  const std::lock_guard lock(shared_->mutex);
+  shared_->failed_flush = std::max(shared_->failed_flush, a.flush);
+  shared_->failure = why;
+  shared_->changed.notify_all();
+}
+
+bool Worker::beat_due(const Asked& a) {
+  hurry_ = slot_->control()->hurry.exchange(0, std::memory_order_acq_rel) != 0;  // a child's journal fills
+  if (hurry_) return true;
+  if (a.buffered || a.durable || sources_.recovering()) return true;
+  const std::int64_t now = base::steady_ms();
+  if (now - last_beat_ >= options_.client.beat.count()) return true;
+  if (sources_.pending() >= kBlockPoints) return true;
+  if (writer_ == nullptr) return false;
+  const journal::WriterStats stats = writer_->stats();
+  return stats.segments_in_use * 2 > stats.segments_cap || (stats.segments_free == 0 && stats.segments_in_use > 0);
+}
+
+std::int64_t Worker::wait_ms() const {
+  const std::int64_t now = base::steady_ms();
+  if (!buffer_) return std::max<std::int64_t>(0, retry_at_ - now);
+  std::int64_t next = last_beat_ + std::clamp<std::int64_t>(options_.client.beat.count(), 10, 10'000);
+  if (durable_beat_ < beat_) next = std::min(next, last_sync_ + kFsyncMs);
+  if (sources_.others()) next = std::min(next, now + kChildPollMs);
+  if (shared_->forked.load(std::memory_order_relaxed)) next = std::min(next, now + kForkedPollMs);
+  return std::max<std::int64_t>(0, next - now);
+}
+
+void Worker::answer(const Asked& a, bool durable) {
+  const std::lock_guard lock(shared_->mutex);
+  shared_->buffered_flush = std::max(shared_->buffered_flush, a.flush);
+  if (durable) shared_->durable_flush = std::max(shared_->durable_flush, a.flush);
+  shared_->recovered = !sources_.others();
+  shared_->changed.notify_all();
+}
+
+void Worker::publish_stats() {
+  DrainStats s;
+  const RunCounters& totals = runs_.totals();
+  s.buffer = buffer_status_;
+  s.accepted = totals.accepted;
+  s.merged = totals.merged;
+  s.buffered = totals.stored;
+  s.durable = durable_points_;
+  s.dropped_damaged = damaged_;
+  s.dropped_quota = totals.dropped;
+  s.dropped_invalid = runs_.dropped_invalid();
+  const std::int64_t now = base::steady_ms();
+  if (buffer_ && (last_disk_ == 0 || now - last_disk_ >= 1'000)) {
+    last_disk_ = now;
+    disk_bytes_ = buffer_->disk_bytes();
+  }
+  s.disk_bytes = disk_bytes_;
+  s.beats = beats_;
+  s.fsyncs = fsyncs_;
+  const std::lock_guard lock(shared_->mutex);
+  shared_->stats = std::move(s);
+}
+
+void Worker::run() {
+  for (;;) {
+    const Asked a = asked();
+    closing_ = a.closing;
+    if (!buffer_ && (a.buffered || a.durable || closing_ || base::steady_ms() >= retry_at_)) {
+      if (Status s = open(); !s.ok()) fail(s, a);
+    }
+    if (buffer_) {
+      const std::int64_t now = base::steady_ms();
+      const bool look = now - last_look_ >= kLookMs || closing_ ||
+                        (shared_->forked.load(std::memory_order_relaxed) && sources_.folder_changed());
+      if (look || a.buffered) {
+        last_look_ = now;
+        sources_.look();
+      }
+      Status s;
+      const bool beat_now = closing_ || beat_due(a);
+      if (beat_now) s = beat();
+      if (s.ok() && durable_beat_ < beat_ && (a.durable || closing_ || base::steady_ms() - last_sync_ >= kFsyncMs)) {
+        s = sync();
+      }
+      if (s.ok() && beat_now) s = evict();
+      if (!s.ok()) {
+        fail(s, a);
+      } else if (beat_now) {
+        write_summary(a.buffered || a.durable || closing_);
+        publish_stats();
+        answer(a, durable_beat_ >= beat_);
+      }
+    }
+    if (closing_) break;
+    shared_->sleep(wait_ms());
+  }
+  close();
+}
+
+void Worker::close() {
+  Status end = buffer_status_;
+  if (buffer_) {
+    // Once more: journals that turn out finished are removed, and then their cursors.
+    for (int i = 0; i < 2 && end.ok(); ++i) {
+      end = beat();
+      if (end.ok()) end = sync();
+    }
+    write_summary(true);
+    publish_stats();
+    shared_->facade->set(nullptr, Status(StatusCode::failed_precondition, "the buffer is closed"));
+    MLOPS_POINT("drain.closing");
+    const Status closed = buffer_->flush_and_close();
+    if (end.ok()) end = closed;
+    buffer_.reset();
+    MLOPS_POINT("drain.closed");
+  }
+  if (ticker_) journal::set_ticker(false);
+  const std::lock_guard lock(shared_->mutex);
+  slot_->lock.unlock();
+  shared_->finished = true;
+  shared_->end = end;
+  shared_->changed.notify_all();
+}
+
+}  // namespace mlops::drain

@@ -1,0 +1,75 @@
+// Worker: what the drain thread does: opens the database, beats, fsyncs, ends dead runs, evicts, survives write errors.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "drain/runs.h"
+#include "drain/shared.h"
+#include "drain/sources.h"
+
+namespace mlops::drain {
+
+class Worker {
+ public:
+  explicit Worker(std::shared_ptr<Shared> shared);
+  /// Until closing is asked for and done.
+  void run();
+
+ private:
+  struct Asked {
+    std::uint64_t flush = 0;
+    bool buffered = false, durable = false, closing = false;
+  };
+  Asked asked();
+
+  // worker.cc: the loop and the database's life.
+  Status open();
+  void fail(const Status& why, const Asked& asked);
+  void close();
+  std::int64_t wait_ms() const;
+  bool beat_due(const Asked& asked);
+  void answer(const Asked& asked, bool durable);
+  void publish_stats();
+
+  // beat.cc: one beat.
+  Status beat();                  // collects, packs, writes; everything published before is buffered after it
+  Status write_some(bool* more);  // one WriteBatch
+  void take(Source* source, std::size_t most, bool* more);
+  void end_dead_runs();
+  Status sync();
+
+  // upkeep.cc: what is done now and then.
+  void write_summary(bool now);
+  void check_quota();
+  Status evict();
+  void decide_ticker();
+
+  const std::shared_ptr<Shared> shared_;
+  Slot* const slot_;
+  journal::Writer* const writer_;
+  const DrainOptions& options_;
+
+  std::unique_ptr<buffer::Buffer> buffer_;
+  Runs runs_;
+  Sources sources_;
+  std::vector<std::pair<model::Op, base::Uid>> ops_;
+  std::vector<std::pair<Source*, journal::Batch>> batches_;  // the first batches_used_ are filled; memory is kept
+  std::size_t batches_used_ = 0;
+
+  std::uint64_t beat_ = 0, durable_beat_ = 0;
+  std::uint64_t beats_ = 0, fsyncs_ = 0, damaged_ = 0;
+  std::uint64_t durable_points_ = 0, disk_bytes_ = 0;
+  bool closing_ = false, over_quota_ = false, ticker_ = false, summary_dirty_ = false, hurry_ = false;
+  bool dead_runs_open_ = true;  // some run may have been left by a dead process
+  Status buffer_status_;
+
+  // Steady milliseconds.
+  std::int64_t opened_at_ = 0, last_beat_ = 0, last_sync_ = 0, last_look_ = 0, last_summary_ = 0, summary_took_ = 0;
+  std::int64_t retry_at_ = 0, backoff_ = 0, last_quota_ = 0, last_evict_ = 0, last_dead_ = 0, last_disk_ = 0;
+  std::int64_t rate_since_ = 0, slow_since_ = 0;
+  std::uint64_t rate_points_ = 0;
+};
+
+}  // namespace mlops::drain

@@ -1,0 +1,534 @@
+// Connection: one easy handle driven through a multi handle of its own, so that the wait is ours: TCP_QUICKACK is set
+// again before each (45 ms per request on a 3.17 server with several workers), and another thread can end it.
+//
+// What libcurl says is turned into a Fate by one question: had anything of the request left? A connection that dies
+// while reused is repeated by libcurl itself; `fresh` forbids that, and what is counted as sent covers both attempts.
+#include <curl/curl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <mutex>
+
+#include "base/base.h"
+#include "http/http.h"
+#include "http/uri.h"
+
+namespace mlops::http {
+namespace {
+
+constexpr std::int64_t kMaxIdleMs = 4'000;
+constexpr std::size_t kMaxBody = 512u << 20;
+
+CURLcode global_init() {
+  static std::once_flag once;
+  static CURLcode code = CURLE_OK;
+  std::call_once(once, [] { code = curl_global_init(CURL_GLOBAL_DEFAULT); });
+  return code;
+}
+
+struct SlistFree {
+  void operator()(curl_slist* list) const { curl_slist_free_all(list); }
+};
+struct EasyFree {
+  void operator()(CURL* easy) const { curl_easy_cleanup(easy); }
+};
+struct MultiFree {
+  void operator()(CURLM* multi) const { curl_multi_cleanup(multi); }
+};
+
+void append(std::unique_ptr<curl_slist, SlistFree>* list, const std::string& line) {
+  if (curl_slist* grown = curl_slist_append(list->get(), line.c_str())) {
+    (void)list->release();
+    list->reset(grown);
+  }
+}
+
+bool has_control(std::string_view text) {
+  return std::any_of(text.begin(), text.end(),
+                     [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; });
+}
+
+std::string_view strip(std::string_view s) {
+  const auto first = s.find_first_not_of(" \t\r\n");
+  if (first == s.npos) return {};
+  return s.substr(first, s.find_last_not_of(" \t\r\n") - first + 1);
+}
+
+bool starts_with_nocase(std::string_view line, std::string_view name) {
+  return line.size() >= name.size() && curl_strnequal(line.data(), name.data(), name.size());
+}
+
+std::int64_t parse_retry_after(std::string_view text) {
+  std::int64_t seconds = 0;
+  if (text.empty()) return -1;
+  if (std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; })) {
+    for (char c : text) seconds = std::min<std::int64_t>(seconds * 10 + (c - '0'), 1'000'000);
+  } else {
+    const time_t when = curl_getdate(std::string(text).c_str(), nullptr);
+    if (when == -1) return -1;
+    seconds = static_cast<std::int64_t>(when) - base::now_ms() / 1000;
+  }
+  return std::clamp<std::int64_t>(seconds, 1, 3600) * 1000;
+}
+
+class CurlConnection final : public Connection {
+ public:
+  CurlConnection(Uri uri, Credentials credentials) : uri_(std::move(uri)), credentials_(std::move(credentials)) {}
+
+  Status open() {
+    if (global_init() != CURLE_OK) return {StatusCode::internal, "libcurl cannot be initialised in this process"};
+    easy_.reset(curl_easy_init());
+    multi_.reset(curl_multi_init());
+    if (!easy_ || !multi_) return {StatusCode::resource_exhausted, "no memory for an HTTP connection"};
+    curl_multi_setopt(multi_.get(), CURLMOPT_MAXCONNECTS, 1L);
+    check_credentials();
+    if (credentials_.insecure_tls && uri_.scheme == "https")
+      base::log(base::LogLevel::warn, "TLS certificates of " + uri_.host + " are NOT verified (insecure_tls is set)");
+    return {};
+  }
+
+  Response send(const Request& request) override {
+    if (!unusable_.ok()) return refusal(unusable_);
+    const bool use_callback = mode_ == Auth::callback;
+    if (use_callback && token_.empty()) token_ = ask_token();
+    Response response = exchange(request);
+    if (use_callback && response.fate == Fate::answered && response.status == 401) {
+      std::string again = ask_token();  // a 401 was not executed: repeating is safe
+      if (!again.empty() && again != token_) {
+        token_ = std::move(again);
+        response = exchange(request);
+      }
+    }
+    return response;
+  }
+
+  void cancel() override {
+    cancelled_.store(true, std::memory_order_release);
+    curl_multi_wakeup(multi_.get());
+  }
+
+  std::uint64_t bytes_sent() const override { return bytes_sent_.load(std::memory_order_relaxed); }
+
+ private:
+  enum class Auth { none, basic, bearer, callback, sigv4 };
+
+  void check_credentials() {
+    const Credentials& c = credentials_;
+    if (c.aws_sigv4) {
+      mode_ = Auth::sigv4;
+    } else if (!c.username.empty() && !c.password.empty()) {
+      mode_ = Auth::basic;
+    } else if (!c.token.empty()) {
+      mode_ = Auth::bearer;
+    } else if (c.token_callback) {
+      mode_ = Auth::callback;
+    }
+    if (mode_ == Auth::bearer || mode_ == Auth::sigv4) token_ = std::string(strip(c.token));
+    auto unusable = [&](const std::string& why) {
+      unusable_ = Status(StatusCode::failed_precondition, uri_.text() + ": " + why);
+    };
+    if (mode_ != Auth::none && uri_.scheme == "http" && !c.allow_plain_http && !is_loopback(uri_.host))
+      return unusable(
+          "credentials would travel in clear text over http. Use an https URI, or set "
+          "Credentials::allow_plain_http if that network is trusted");
+    if (has_control(token_)) return unusable("the token has control characters (a line break inside?); set it again");
+    if (mode_ == Auth::sigv4 && (c.username.empty() || c.password.empty()))
+      return unusable("AWS SigV4 needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY");
+    if (mode_ == Auth::sigv4 && c.aws_region.empty()) return unusable("AWS SigV4 needs a region: set AWS_REGION");
+    if (mode_ == Auth::sigv4 && (has_control(c.aws_region) || has_control(c.aws_service)))
+      return unusable("the AWS region or service has control characters; set it again");
+    if (c.insecure_tls && !c.ca_file.empty())
+      return unusable("insecure TLS and a CA file exclude each other; remove MLFLOW_TRACKING_INSECURE_TLS");
+  }
+
+  std::string ask_token() {
+    std::string token;
+    try {
+      token = credentials_.token_callback();
+    } catch (...) {
+      base::log(base::LogLevel::warn, "the token callback threw; the request goes without a token");
+    }
+    token = std::string(strip(token));
+    if (has_control(token)) {
+      base::log(base::LogLevel::warn,
+                "the token callback returned control characters; the request goes without a token");
+      token.clear();
+    }
+    return token;
+  }
+
+  static Response refusal(Status why) {
+    Response response;
+    response.fate = Fate::refused;
+    response.error = std::move(why);
+    return response;
+  }
+
+  static std::size_t on_body(char* data, std::size_t, std::size_t size, void* self) {
+    auto* response = static_cast<CurlConnection*>(self)->response_;
+    if (response->body.size() + size > kMaxBody) return 0;
+    response->body.append(data, size);
+    return size;
+  }
+
+  static std::size_t on_header(char* data, std::size_t, std::size_t size, void* self) {
+    auto* connection = static_cast<CurlConnection*>(self);
+    auto* response = connection->response_;
+    const std::string_view line(data, size);
+    if (starts_with_nocase(line, "HTTP/")) {
+      response->retry_after_ms = -1;
+      response->location.clear();
+      connection->head_whole_ = connection->length_known_ = false;
+    } else if (starts_with_nocase(line, "retry-after:")) {
+      response->retry_after_ms = parse_retry_after(strip(line.substr(12)));
+    } else if (starts_with_nocase(line, "location:")) {
+      response->location = redact_uri(strip(line.substr(9)));
+    } else if (starts_with_nocase(line, "content-length:") || starts_with_nocase(line, "transfer-encoding:")) {
+      connection->length_known_ = true;
+    } else if (strip(line).empty()) {
+      connection->head_whole_ = true;
+    }
+    return size;
+  }
+
+  void set_proxy(CURL* easy) {
+    std::string proxy = credentials_.proxy, except;
+    constexpr std::string_view mark = "environment:\n";
+    if (std::string_view(proxy).substr(0, mark.size()) == mark) {
+      const std::string lines = proxy.substr(mark.size());
+      const auto first = lines.find('\n');
+      const auto second = lines.find('\n', first + 1);
+      proxy = uri_.scheme == "https" ? lines.substr(0, first) : lines.substr(first + 1, second - first - 1);
+      except = lines.substr(second + 1);
+      if (is_loopback(uri_.host)) proxy.clear();
+    }
+    curl_easy_setopt(easy, CURLOPT_PROXY, proxy.c_str());  // "": none, and libcurl reads no environment
+    curl_easy_setopt(easy, CURLOPT_NOPROXY, except.c_str());
+  }
+
+  void set_credentials(CURL* easy, std::unique_ptr<curl_slist, SlistFree>* headers) {
+    const Credentials& c = credentials_;
+    switch (mode_) {
+      case Auth::none:
+        break;
+      case Auth::basic:
+        curl_easy_setopt(easy, CURLOPT_HTTPAUTH, static_cast<long>(CURLAUTH_BASIC));
+        curl_easy_setopt(easy, CURLOPT_USERNAME, c.username.c_str());
+        curl_easy_setopt(easy, CURLOPT_PASSWORD, c.password.c_str());
+        break;
+      case Auth::bearer:
+      case Auth::callback:
+        if (!token_.empty()) append(headers, "Authorization: Bearer " + token_);
+        break;
+      case Auth::sigv4:
+        curl_easy_setopt(easy, CURLOPT_USERNAME, c.username.c_str());
+        curl_easy_setopt(easy, CURLOPT_PASSWORD, c.password.c_str());
+        curl_easy_setopt(
+            easy, CURLOPT_AWS_SIGV4,
+            ("aws:amz:" + c.aws_region + ":" + (c.aws_service.empty() ? "execute-api" : c.aws_service)).c_str());
+        if (!token_.empty()) append(headers, "X-Amz-Security-Token: " + token_);
+        break;
+    }
+    if (!c.ca_file.empty()) curl_easy_setopt(easy, CURLOPT_CAINFO, c.ca_file.c_str());
+    if (!c.client_cert.empty()) {
+      curl_easy_setopt(easy, CURLOPT_SSLCERT, c.client_cert.c_str());
+      curl_easy_setopt(easy, CURLOPT_SSLKEY, c.client_cert.c_str());
+    }
+    curl_easy_setopt(easy, CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
+    curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, c.insecure_tls ? 0L : 1L);
+    curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, c.insecure_tls ? 0L : 2L);
+  }
+
+  void set_method(CURL* easy, const Request& request) {
+    const bool body = request.method != Method::get || !request.body.empty();
+    if (body) {
+      curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request.body.size()));
+      curl_easy_setopt(easy, CURLOPT_POSTFIELDS, request.body.c_str());
+    }
+    switch (request.method) {
+      case Method::get:
+        body ? curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, "GET") : CURLE_OK;
+        break;
+      case Method::post:
+        break;
+      case Method::put:
+        curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, "PUT");
+        break;
+      case Method::patch:
+        curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, "PATCH");
+        break;
+      case Method::del:
+        curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, "DELETE");
+        break;
+    }
+  }
+
+  Response exchange(const Request& request) {
+    Response response;
+    CURL* easy = easy_.get();
+    const std::string url = uri_.text() + request.path;
+    std::unique_ptr<curl_slist, SlistFree> headers;
+    append(&headers, "Expect:");
+    append(&headers, "Accept: application/json");
+    for (const auto& [name, value] : request.headers)
+      if (!has_control(name) && !has_control(value)) append(&headers, name + ": " + value);
+    char why[CURL_ERROR_SIZE] = "";
+    response_ = &response;
+    head_whole_ = length_known_ = false;
+    curl_easy_reset(easy);  // keeps the connection, drops the options
+    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, why);
+    curl_easy_setopt(easy, CURLOPT_URL, url.c_str());
+    curl_easy_setopt(easy, CURLOPT_USERAGENT, "mlops/" MLOPS_VERSION_STRING);
+    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
+    curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
+    curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
+    curl_easy_setopt(easy, CURLOPT_TCP_NODELAY, 1L);
+    curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, 64L * 1024);
+    curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, 256L * 1024);
+    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS,
+                     static_cast<long>(std::max<std::int64_t>(1, request.connect_timeout.count())));
+    curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, static_cast<long>(std::max<std::int64_t>(1, request.timeout.count())));
+    curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, 3L);  // whole seconds: idle for 4.0 s and more is closed
+    const bool stale = base::steady_ms() - last_used_ms_ >= kMaxIdleMs;
+    if (request.fresh || stale) curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, 1L);
+    curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, &on_body);
+    curl_easy_setopt(easy, CURLOPT_WRITEDATA, this);
+    curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, &on_header);
+    curl_easy_setopt(easy, CURLOPT_HEADERDATA, this);
+    curl_easy_setopt(easy, CURLOPT_SOCKOPTFUNCTION, &on_socket);
+    curl_easy_setopt(easy, CURLOPT_SOCKOPTDATA, this);
+    curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, &on_close);
+    curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, this);
+    set_method(easy, request);
+    set_credentials(easy, &headers);
+    set_proxy(easy);
+    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers.get());
+
+    bool was_cancelled = false;
+    const CURLcode code = drive(easy, &was_cancelled);
+    finish(easy, code, was_cancelled, why, request, &response);
+    response_ = nullptr;
+    last_used_ms_ = base::steady_ms();
+    return response;
+  }
+
+  /// Runs the transfer to its end or to a cancel.
+  CURLcode drive(CURL* easy, bool* was_cancelled) {
+    CURLM* multi = multi_.get();
+    if (cancelled_.exchange(false, std::memory_order_acquire)) {
+      *was_cancelled = true;
+      return CURLE_ABORTED_BY_CALLBACK;
+    }
+    if (curl_multi_add_handle(multi, easy) != CURLM_OK) return CURLE_OUT_OF_MEMORY;
+    CURLcode code = CURLE_OK;
+    for (;;) {
+      int running = 0;
+      if (curl_multi_perform(multi, &running) != CURLM_OK) {
+        code = CURLE_OUT_OF_MEMORY;
+        break;
+      }
+      if (running == 0) {
+        int left = 0;
+        while (const CURLMsg* message = curl_multi_info_read(multi, &left))
+          if (message->msg == CURLMSG_DONE) code = message->data.result;
+        break;
+      }
+      if (cancelled_.exchange(false, std::memory_order_acquire)) {
+        *was_cancelled = true;
+        code = CURLE_ABORTED_BY_CALLBACK;
+        break;
+      }
+      acknowledge_quickly();
+      curl_multi_poll(multi, nullptr, 0, 1'000, nullptr);
+      acknowledge_quickly();
+    }
+    // Read before the handle leaves: what was sent decides the fate.
+    long head = 0;
+    curl_off_t body = 0;
+    curl_easy_getinfo(easy, CURLINFO_REQUEST_SIZE, &head);
+    curl_easy_getinfo(easy, CURLINFO_SIZE_UPLOAD_T, &body);
+    curl_off_t ready = 0;
+    curl_easy_getinfo(easy, CURLINFO_PRETRANSFER_TIME_T, &ready);
+    // Of a small body libcurl counts the bytes twice: sent together with the head, they are in both figures.
+    sent_ = static_cast<std::uint64_t>(head) + (body > head ? static_cast<std::uint64_t>(body) : 0);
+    nothing_sent_ = sent_ == 0 && ready == 0;
+    curl_multi_remove_handle(multi, easy);
+    return code;
+  }
+
+  // libcurl names the socket of a transfer only after its end, so the sockets are noted as they come and go. A
+  // descriptor is forgotten before it is closed: it may be the host program's a moment later.
+  static int on_socket(void* self, curl_socket_t fd, curlsocktype purpose) {
+    if (purpose == CURLSOCKTYPE_IPCXN) static_cast<CurlConnection*>(self)->sockets_.push_back(fd);
+    return CURL_SOCKOPT_OK;
+  }
+
+  static int on_close(void* self, curl_socket_t fd) {
+    auto& sockets = static_cast<CurlConnection*>(self)->sockets_;
+    sockets.erase(std::remove(sockets.begin(), sockets.end(), fd), sockets.end());
+    return ::close(fd);
+  }
+
+  void acknowledge_quickly() {
+#ifdef TCP_QUICKACK
+    const int on = 1;
+    for (const curl_socket_t fd : sockets_) (void)setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof on);
+#endif
+  }
+
+  void finish(CURL* easy, CURLcode code, bool was_cancelled, const char* why, const Request& request, Response* out) {
+    bytes_sent_.fetch_add(sent_, std::memory_order_relaxed);
+    const bool nothing_sent = nothing_sent_ || (was_cancelled && sent_ == 0);
+    sent_ = 0;
+    nothing_sent_ = true;
+    curl_off_t micros = 0;
+    curl_easy_getinfo(easy, CURLINFO_TOTAL_TIME_T, &micros);
+    out->seconds = static_cast<double>(micros) / 1e6;
+    long status = 0;
+    curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
+    out->status = static_cast<int>(status);
+    const char* type = nullptr;
+    curl_easy_getinfo(easy, CURLINFO_CONTENT_TYPE, &type);
+    out->content_type = type ? type : "";
+    // A server that refuses a large body answers before it has read it and resets: its 413 stands.
+    const bool cut_after_413 = (code == CURLE_SEND_ERROR || code == CURLE_RECV_ERROR) && status == 413;
+    // libcurl takes headers that end with the connection for whole, and with no length an empty body too.
+    const bool whole = head_whole_ && (length_known_ || !out->body.empty() || status == 204 || status >= 300);
+    if ((code == CURLE_OK && status >= 200 && whole) || cut_after_413) {
+      out->fate = Fate::answered;
+      return;
+    }
+    if (code == CURLE_OK) code = CURLE_PARTIAL_FILE;
+    out->body.clear();
+    out->retry_after_ms = -1;
+    if (nothing_sent && needs_a_person(code)) {
+      *out = refusal(tls_status(code, why));
+      return;
+    }
+    out->fate = nothing_sent ? Fate::not_sent : Fate::ambiguous;
+    out->error = {StatusCode::unavailable, explain(code, was_cancelled, why, request, nothing_sent)};
+  }
+
+  static bool needs_a_person(CURLcode code) {
+    switch (code) {
+      case CURLE_PEER_FAILED_VERIFICATION:
+      case CURLE_SSL_CACERT_BADFILE:
+      case CURLE_SSL_CERTPROBLEM:
+      case CURLE_SSL_ISSUER_ERROR:
+      case CURLE_SSL_PINNEDPUBKEYNOTMATCH:
+      case CURLE_SSL_INVALIDCERTSTATUS:
+      case CURLE_UNSUPPORTED_PROTOCOL:
+      case CURLE_URL_MALFORMAT:
+        return true;
+      default:
+        return false;
+    }
+  }
+
+  Status tls_status(CURLcode code, const char* why) const {
+    const std::string where = uri_.text() + ": ";
+    const std::string cause = scrub(*why ? why : curl_easy_strerror(code));
+    if (code == CURLE_SSL_CACERT_BADFILE)
+      return {StatusCode::failed_precondition, where + "the CA file '" + credentials_.ca_file + "' cannot be used (" +
+                                                   cause +
+                                                   "). Check Credentials::ca_file or MLFLOW_TRACKING_SERVER_CERT_PATH"};
+    if (code == CURLE_SSL_CERTPROBLEM)
+      return {StatusCode::failed_precondition,
+              where + "the client certificate '" + credentials_.client_cert + "' cannot be used (" + cause +
+                  "). It must be a PEM file with certificate and key; see MLFLOW_TRACKING_CLIENT_CERT_PATH"};
+    if (code == CURLE_UNSUPPORTED_PROTOCOL || code == CURLE_URL_MALFORMAT)
+      return {StatusCode::failed_precondition, where + "this URI or proxy cannot be used (" + cause + ")"};
+    return {StatusCode::failed_precondition,
+            where + "the server's TLS certificate was not accepted (" + cause +
+                "); nothing was sent. If it is signed by a private CA, name the CA's PEM file in "
+                "MLFLOW_TRACKING_SERVER_CERT_PATH; if not, somebody else may be answering in the server's place"};
+  }
+
+  std::string explain(CURLcode code, bool was_cancelled, const char* why, const Request& request,
+                      bool nothing_sent) const {
+    const std::string where = uri_.text() + ": ";
+    if (was_cancelled) return where + "the request was cancelled";
+    const std::string cause = scrub(*why ? why : curl_easy_strerror(code));
+    switch (code) {
+      case CURLE_COULDNT_RESOLVE_HOST:
+        return where + "the host name is not known (" + cause + "). Check the tracking URI and the network";
+      case CURLE_COULDNT_RESOLVE_PROXY:
+      case CURLE_PROXY:
+        return where + "the proxy cannot be used (" + cause + "). Check Credentials::proxy and HTTPS_PROXY";
+      case CURLE_COULDNT_CONNECT:
+        return where + "cannot connect (" + cause + "). Is the server running? Data waits on disk";
+      case CURLE_SSL_CONNECT_ERROR:
+        return where + "no TLS connection (" + cause + "). Does the server speak https on this port?";
+      case CURLE_OPERATION_TIMEDOUT:
+        if (nothing_sent)
+          return where + "no connection within " + std::to_string(request.connect_timeout.count()) + " ms";
+        return where + "no answer within " + std::to_string(request.timeout.count()) + " ms";
+      case CURLE_GOT_NOTHING:
+      case CURLE_RECV_ERROR:
+        return where + "the connection was cut before the answer (" + cause + ")";
+      case CURLE_SEND_ERROR:
+        return where + "the connection was cut while sending (" + cause + ")";
+      case CURLE_PARTIAL_FILE:
+        return where + "the answer was cut short (" + cause + ")";
+      default:
+        return where + cause;
+    }
+  }
+
+  /// libcurl's words without anything that is secret, whatever it quotes.
+  std::string scrub(std::string text) const {
+    auto hide = [&](const std::string& secret) {
+      if (secret.size() < 4) return;
+      for (auto at = text.find(secret); at != text.npos; at = text.find(secret, at + 3))
+        text.replace(at, secret.size(), "***");
+    };
+    hide(credentials_.password);
+    hide(credentials_.token);
+    hide(token_);
+    if (credentials_.proxy.find('@') != std::string::npos) {  // a proxy URL may carry a password
+      for (auto at = text.find('@'); at != text.npos; at = text.find('@', at + 1)) {
+        const auto begin = text.find_last_of("/' ", at);
+        const auto from = begin == text.npos ? 0 : begin + 1;
+        text.replace(from, at - from, "***");
+        at = from + 3;
+      }
+    }
+    for (char& c : text)
+      if (static_cast<unsigned char>(c) < 0x20) c = ' ';
+    return text;
+  }
+
+  const Uri uri_;
+  const Credentials credentials_;
+  Status unusable_;
+  Auth mode_ = Auth::none;
+  std::string token_;
+  std::vector<curl_socket_t> sockets_;  // open ones; outlives the handles, which close theirs through on_close
+  std::unique_ptr<CURLM, MultiFree> multi_;
+  std::unique_ptr<CURL, EasyFree> easy_;  // destroyed before the multi
+  Response* response_ = nullptr;
+  std::int64_t last_used_ms_ = -kMaxIdleMs;
+  std::uint64_t sent_ = 0;
+  bool nothing_sent_ = true;
+  bool head_whole_ = false, length_known_ = false;  // of the answer being read
+  std::atomic<bool> cancelled_{false};
+  std::atomic<std::uint64_t> bytes_sent_{0};
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Connection>> Connection::create(const std::string& base_uri, const Credentials& credentials) {
+  auto uri = parse_uri(base_uri);
+  if (!uri.ok()) return uri.status();
+  auto connection = std::make_unique<CurlConnection>(std::move(*uri), credentials);
+  if (Status status = connection->open(); !status.ok()) return status;
+  return std::unique_ptr<Connection>(std::move(connection));
+}
+
+}  // namespace mlops::http

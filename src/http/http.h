@@ -1,0 +1,80 @@
+// Http: one connection to one server, over libcurl. Knows nothing of MLflow.
+//
+// A Connection is used by one thread at a time (cancel and bytes_sent from any). TLS is verified; redirects are not
+// followed but answered as 3xx; Content-Length is always sent, never chunked, never `Expect: 100-continue`; HTTP/1.1;
+// idle connections are dropped after 4 s (servers close at 5); TCP_QUICKACK is set again before each read. The process
+// environment is never read here: whoever owns it calls complete_credentials with a reader of it.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "mlops/options.h"
+#include "mlops/status.h"
+
+namespace mlops::http {
+
+enum class Method { get, post, put, patch, del };
+
+struct Request {
+  Method method = Method::get;
+  std::string path;  // below the base URI, encoded, with query
+  std::string body;
+  std::vector<std::pair<std::string, std::string>> headers;
+  bool fresh = false;  // on a new connection: for calls that must not be repeated by libcurl behind our back
+  Millis connect_timeout{10'000};
+  Millis timeout{120'000};  // of the whole exchange
+};
+
+/// How far an exchange got: decides whether it may have happened.
+enum class Fate {
+  answered,   // a complete response arrived (any status)
+  not_sent,   // DNS, refused, TLS handshake, cancelled before the first byte: certainly not executed
+  ambiguous,  // sent, at least in part, and no complete answer
+  refused,  // ours, nothing sent: TLS verification, unreadable certificates, credentials over plain http; a person must
+            // act
+};
+
+struct Response {
+  Fate fate = Fate::not_sent;
+  int status = 0;
+  std::string body;
+  std::string content_type;          // as sent by the server, with parameters
+  std::string location;              // of a 3xx: its target without user, password and query
+  std::int64_t retry_after_ms = -1;  // from Retry-After (seconds or date), clamped to 1 s..1 h; -1 none
+  Status error;                      // set unless answered; names host and cause, never a secret
+  double seconds = 0;
+};
+
+/// Checks and normalises a tracking URI: scheme http or https, host, no credentials, no query. Returns it without
+/// trailing slash; invalid_argument says what is wrong (and repeats no password).
+Result<std::string> check_uri(const std::string& uri);
+
+/// Reads one variable; nullptr or "" when unset. Values are copied at once.
+using Env = std::function<const char*(const char*)>;
+/// Completes what the code left empty from the environment and ~/.mlflow/credentials. Call once, at open. Two fields
+/// come back with a private meaning: with aws_sigv4, username, password and token are the AWS key id, secret key and
+/// session token; `proxy` may start with "environment:" and then holds the proxy variables, one per line.
+Credentials complete_credentials(Credentials given, const Env& env);
+
+class Connection {
+ public:
+  /// Connects to nothing yet. Fails with invalid_argument for a bad URI; credentials that cannot be used show as
+  /// Fate::refused.
+  static Result<std::unique_ptr<Connection>> create(const std::string& base_uri, const Credentials& credentials);
+  virtual ~Connection() = default;
+  virtual Response send(const Request& request) = 0;
+  /// From another thread: the send in progress returns at once, ambiguous (not_sent if not a byte had left). With none
+  /// in progress, the next send returns so: a cancel is never lost, and serves once.
+  virtual void cancel() = 0;
+  virtual std::uint64_t bytes_sent() const = 0;
+};
+
+std::string escape(std::string_view text);  // percent-encoding of a query or path part
+
+}  // namespace mlops::http

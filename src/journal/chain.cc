@@ -1,0 +1,210 @@
+#include "journal/chain.h"
+
+#include <pthread.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <new>
+#include <utility>
+
+MLOPS_NAMESPACE_BEGIN
+namespace detail {
+__thread Lane* tls_lane __attribute__((tls_model("initial-exec"))) = nullptr;
+}  // namespace detail
+MLOPS_NAMESPACE_END
+
+namespace mlops::journal {
+
+using detail::Lane;
+using detail::tls_lane;
+
+namespace {
+
+pthread_key_t g_exit_key;
+
+}  // namespace
+
+void give_back(Chain* chain) {
+  Chains* home = chain->home;
+  const std::lock_guard<std::mutex> lock(home->mutex_);
+  chain->next = nullptr;
+  chain->idle = true;
+  if (home->closer_ == chain) home->closer_ = nullptr;
+  home->idle_.push_back(chain);
+}
+
+namespace {
+
+void thread_exits(void*) {
+  Lane* lane = tls_lane;
+  tls_lane = nullptr;  // a later destructor of this thread that logs gets a chain anew, and this one runs again
+  while (lane != nullptr) {
+    Lane* next = lane->next;
+    give_back(static_cast<Chain*>(lane));
+    lane = next;
+  }
+}
+
+}  // namespace
+
+void prepare_threads() {
+  static const int made = ::pthread_key_create(&g_exit_key, thread_exits);
+  (void)made;
+}
+
+void forget_thread() {
+  tls_lane = nullptr;
+  ::pthread_setspecific(g_exit_key, nullptr);
+}
+
+Chains::Chains(std::string dir, const base::Uid& uid, base::FileLock lock, std::uint32_t cap_mib, bool collected_here,
+               std::function<void()> wake)
+    : uid_(uid),
+      pid_(::getpid()),
+      dir_(std::move(dir)),
+      lock_(std::move(lock)),
+      pool_(dir_, uid, cap_mib, collected_here),
+      wake_(std::move(wake)) {
+  dictionary_.home = this;
+  dictionary_.thread = kDictionaryThread;
+}
+
+Result<std::unique_ptr<Chains>> Chains::create(const std::string& slot_dir, std::uint32_t cap_mib, bool collected_here,
+                                               std::function<void()> wake) {
+  const base::Uid uid = base::Uid::random();
+  const std::string parent = slot_dir + "/journal";
+  const std::string fresh = parent + "/.new-" + uid.hex();
+  const std::string dir = parent + "/" + uid.hex();
+  if (Status s = base::make_dirs(fresh); !s.ok()) return s;
+  MLOPS_POINT("journal.made_dir");
+  Result<base::FileLock> lock = base::FileLock::try_lock(fresh + "/lock");
+  if (!lock.ok()) return lock.status();
+  MLOPS_POINT("journal.locked");
+  std::unique_ptr<Chains> chains(new (std::nothrow)
+                                     Chains(fresh, uid, std::move(*lock), cap_mib, collected_here, std::move(wake)));
+  if (chains == nullptr) return Status(StatusCode::resource_exhausted, "no memory for a journal");
+  chains->pool_.prepare();
+  if (chains->pool_.chunk_count() == 0) {
+    Status s = chains->pool_.grow_error();
+    base::remove_tree(fresh).ignore();
+    return s;
+  }
+  if (::rename(fresh.c_str(), dir.c_str()) != 0) {
+    Status s = base::errno_status(errno, "name", dir);
+    base::remove_tree(fresh).ignore();
+    return s;
+  }
+  MLOPS_POINT("journal.named");
+  chains->dir_ = dir;
+  chains->pool_.moved_to(dir);
+  return chains;
+}
+
+Chain* Chains::mine(detail::Core* core) {
+  Lane** link = &tls_lane;
+  for (Lane* lane = tls_lane; lane != nullptr; lane = *link) {
+    Chain* chain = static_cast<Chain*>(lane);
+    if (chain->home == this) return chain;
+    if (chain->home->closed()) {  // of a client that was closed: not walked past for ever
+      *link = lane->next;
+      give_back(chain);
+    } else {
+      link = &lane->next;
+    }
+  }
+  Chain* chain = nullptr;
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (!idle_.empty()) {
+      chain = idle_.back();
+      idle_.pop_back();
+    } else {
+      chain = new (std::nothrow) Chain();
+      if (chain == nullptr) return nullptr;
+      chain->home = this;
+      chain->core = core;
+      chain->thread = static_cast<std::uint32_t>(chains_.size());
+      chains_.emplace_back(chain);
+    }
+    chain->idle = false;
+  }
+  chain->next = tls_lane;
+  tls_lane = chain;
+  ::pthread_setspecific(g_exit_key, chain);
+  return chain;
+}
+
+bool Chains::advance(Chain* chain, std::chrono::milliseconds wait) {
+  const bool beyond_cap = chain->current == nullptr || chain->thread == kDictionaryThread;
+  SegmentHeader* h = pool_.take(chain->thread, chain->next_position, beyond_cap, wait, wake_);
+  if (h == nullptr) return false;
+  ++chain->next_position;
+  chain->current = h;
+  chain->seed = h->seed;
+  chain->cursor = cells_of(h);
+  chain->limit = cells_of(h) + kCellsPerSegment;
+  if (taken_since_wake_.fetch_add(1, std::memory_order_relaxed) % 8 == 7 && wake_) wake_();
+  return true;
+}
+
+bool Chains::put(Chain* chain, std::uint8_t kind, std::uint32_t key, std::uint64_t ticket, std::string_view payload,
+                 std::chrono::milliseconds wait) {
+  const std::size_t cells = record_cells(payload.size());
+  if (static_cast<std::size_t>(chain->limit - chain->cursor) < cells) {
+    Cell* rest = chain->cursor == chain->limit ? nullptr : chain->cursor;
+    const std::uint64_t old_seed = chain->seed;
+    if (!advance(chain, wait)) return false;  // the rest of the old segment stays usable
+    MLOPS_POINT("journal.skip");
+    if (rest != nullptr) publish(rest, old_seed, 0, detail::kCellSkip, 0, 0, 0);
+  }
+  Cell* head = chain->cursor;
+  if (!payload.empty()) std::memcpy(static_cast<void*>(head + 1), payload.data(), payload.size());
+  MLOPS_POINT("journal.payload");
+  publish(head, chain->seed, key, kind, static_cast<std::int64_t>(payload.size()),
+          static_cast<std::int64_t>(base::hash64(payload, chain->seed)), ticket_bits(ticket));
+  MLOPS_POINT("journal.published");
+  chain->cursor = head + cells;
+  return true;
+}
+
+std::vector<Cursor> Chains::retire_idle(const std::vector<Cursor>& upto) {
+  std::vector<Cursor> moved;
+  const std::lock_guard<std::mutex> lock(mutex_);
+  for (Chain* chain : idle_) {
+    if (chain->current == nullptr || chain->cursor == chain->limit) continue;
+    const auto used = static_cast<std::uint32_t>(chain->cursor - cells_of(chain->current));
+    for (const Cursor& c : upto) {
+      if (c.thread != chain->thread || c.segment + 1 != chain->next_position || c.cell != used) continue;
+      free_segment(chain->current);
+      chain->current = nullptr;
+      chain->cursor = chain->limit = nullptr;
+      Cursor next = c;
+      ++next.segment;
+      next.cell = 0;
+      moved.push_back(next);
+    }
+  }
+  return moved;
+}
+
+bool Chains::other_threads_live() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return std::any_of(chains_.begin(), chains_.end(),
+                     [&](const std::unique_ptr<Chain>& c) { return !c->idle && c.get() != closer_; });
+}
+
+void Chains::close() {
+  if (closed_.exchange(true, std::memory_order_acq_rel)) return;
+  const std::lock_guard<std::mutex> lock(mutex_);
+  for (const Lane* lane = tls_lane; lane != nullptr; lane = lane->next) {
+    if (static_cast<const Chain*>(lane)->home == this) closer_ = static_cast<const Chain*>(lane);
+  }
+  lock_.unlock();
+}
+
+void Chains::drop_in_child() {
+  lock_.close_in_child();
+  pool_.drop_in_child();
+}
+
+}  // namespace mlops::journal

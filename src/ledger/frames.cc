@@ -1,0 +1,156 @@
+// The one file that knows the ledger's protobuf messages.
+#include "ledger/frames.h"
+
+#include <cstring>
+
+#include "base/base.h"
+#include "ledger/ledger.pb.h"
+
+namespace mlops::ledger {
+namespace {
+
+namespace pb = mlops::internal::ledger;
+
+void put_uid(const Uid& uid, std::string* out) { out->assign(uid.view()); }
+
+Uid get_uid(const std::string& bytes) {
+  Uid uid;
+  if (bytes.size() == uid.bytes.size()) std::memcpy(uid.bytes.data(), bytes.data(), bytes.size());
+  return uid;
+}
+
+std::string cut(const std::string& text) { return text.size() <= kMaxText ? text : text.substr(0, kMaxText); }
+
+std::string frame(const google::protobuf::MessageLite& message, std::uint64_t seed) {
+  const std::string payload = message.SerializeAsString();
+  const auto length = static_cast<std::uint32_t>(payload.size());
+  const std::uint64_t sum = base::hash64(payload, seed);
+  std::string out(kFrameHeader, '\0');
+  for (int i = 0; i < 4; ++i) out[static_cast<std::size_t>(i)] = static_cast<char>(length >> (8 * i));
+  for (int i = 0; i < 8; ++i) out[static_cast<std::size_t>(4 + i)] = static_cast<char>(sum >> (8 * i));
+  return out + payload;
+}
+
+std::uint64_t little(std::string_view bytes) {
+  std::uint64_t v = 0;
+  for (std::size_t i = bytes.size(); i-- > 0;) v = (v << 8) | static_cast<unsigned char>(bytes[i]);
+  return v;
+}
+
+/// The payload of the frame at `at`, or nothing when it does not verify.
+std::optional<std::string_view> payload_at(std::string_view file, std::size_t at) {
+  if (file.size() < at + kFrameHeader) return std::nullopt;
+  const std::uint64_t length = little(file.substr(at, 4));
+  if (length > kMaxFrame || file.size() - at - kFrameHeader < length) return std::nullopt;
+  const std::string_view payload = file.substr(at + kFrameHeader, length);
+  if (base::hash64(payload, at) != little(file.substr(at + 4, 8))) return std::nullopt;
+  return payload;
+}
+
+Lane lane_of(const pb::Lane& m) {
+  Lane lane;
+  lane.run = get_uid(m.run());
+  lane.server_id = m.server_id();
+  lane.experiment_id = m.experiment_id();
+  lane.buffer_uid = get_uid(m.buffer_uid());
+  lane.buffer_generation = m.buffer_generation();
+  lane.cursor = m.cursor();
+  lane.in_flight = m.in_flight();
+  lane.creating = m.creating();
+  lane.resend = m.resend();
+  lane.delivered = m.delivered();
+  lane.dead = m.dead();
+  lane.ended = m.ended();
+  lane.parked = m.parked();
+  lane.watermark = m.watermark();
+  return lane;
+}
+
+}  // namespace
+
+std::string destination_frame(const Destination& destination, std::uint64_t offset) {
+  pb::Frame f;
+  f.mutable_destination()->set_name(destination.name);
+  f.mutable_destination()->set_uri(destination.uri);
+  return frame(f, offset);
+}
+
+std::string lane_frame(const Lane& lane, std::uint64_t offset) {
+  pb::Frame f;
+  pb::Lane* m = f.mutable_lane();
+  put_uid(lane.run, m->mutable_run());
+  m->set_server_id(lane.server_id);
+  m->set_experiment_id(lane.experiment_id);
+  put_uid(lane.buffer_uid, m->mutable_buffer_uid());
+  m->set_buffer_generation(lane.buffer_generation);
+  m->set_cursor(lane.cursor);
+  m->set_in_flight(lane.in_flight);
+  m->set_creating(lane.creating);
+  m->set_resend(lane.resend);
+  m->set_delivered(lane.delivered);
+  m->set_dead(lane.dead);
+  m->set_ended(lane.ended);
+  m->set_parked(cut(lane.parked));
+  m->set_watermark(lane.watermark);
+  return frame(f, offset);
+}
+
+std::string dead_frame(const DeadLetter& letter, std::uint64_t offset) {
+  pb::Frame f;
+  pb::DeadLetter* m = f.mutable_dead();
+  put_uid(letter.run, m->mutable_run());
+  m->set_seq(letter.seq);
+  m->set_count(letter.count);
+  m->set_what(cut(letter.what));
+  m->set_reason(cut(letter.reason));
+  m->set_time_ms(letter.time_ms);
+  return frame(f, offset);
+}
+
+std::size_t parse_frames(std::string_view file, const FrameSink& sink) {
+  if (file.substr(0, kMagic.size()) != kMagic) return 0;
+  std::size_t at = kMagic.size();
+  while (auto payload = payload_at(file, at)) {
+    const std::size_t bytes = kFrameHeader + payload->size();
+    pb::Frame f;
+    if (!f.ParseFromArray(payload->data(), static_cast<int>(payload->size()))) break;
+    if (f.has_destination() && sink.destination) sink.destination({f.destination().name(), f.destination().uri()});
+    if (f.has_lane() && sink.lane) sink.lane(lane_of(f.lane()), bytes);
+    if (f.has_dead() && sink.dead) {
+      const pb::DeadLetter& m = f.dead();
+      sink.dead({get_uid(m.run()), m.seq(), m.count(), m.what(), m.reason(), m.time_ms()}, bytes);
+    }
+    at += bytes;
+  }
+  return at;
+}
+
+std::string encode_live(const LiveState& live) {
+  pb::Live m;
+  m.set_state(live.state);
+  m.set_retries(live.retries);
+  m.set_requests(live.requests);
+  m.set_bytes_sent(live.bytes_sent);
+  m.set_lag_seconds(live.lag_seconds);
+  m.set_error_code(live.error_code);
+  m.set_error(cut(live.error));
+  return std::string(kLiveMagic) + frame(m, kLiveMagic.size());
+}
+
+std::optional<LiveState> decode_live(std::string_view bytes) {
+  if (bytes.substr(0, kLiveMagic.size()) != kLiveMagic) return std::nullopt;
+  const auto payload = payload_at(bytes, kLiveMagic.size());
+  pb::Live m;
+  if (!payload || !m.ParseFromArray(payload->data(), static_cast<int>(payload->size()))) return std::nullopt;
+  LiveState live;
+  live.state = m.state();
+  live.retries = m.retries();
+  live.requests = m.requests();
+  live.bytes_sent = m.bytes_sent();
+  live.lag_seconds = m.lag_seconds();
+  live.error_code = m.error_code();
+  live.error = m.error();
+  return live;
+}
+
+}  // namespace mlops::ledger

@@ -1,0 +1,313 @@
+// The ledger's file: opened under its lock, appended with one write per frame, compacted by rename. Readers take no
+// lock: they see whole frames up to the first that does not verify, of the old file or of the new one.
+#include "ledger/ledger.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <deque>
+#include <mutex>
+#include <set>
+
+#include "base/base.h"
+#include "base/file.h"
+#include "ledger/destination.h"
+#include "ledger/frames.h"
+
+namespace mlops::ledger {
+namespace {
+
+constexpr std::size_t kCompactAbove = 1u << 20;  // and more than 4x what is live
+constexpr std::size_t kMaxDead = 10'000;         // dead letters kept in words; Lane::dead counts them all
+
+std::string folder(const std::string& slot_dir, const std::string& name) { return slot_dir + "/delivery/" + name; }
+
+/// What a file says, newest frame of each lane.
+struct Content {
+  Destination destination;
+  std::map<Uid, Lane> lanes;
+  std::map<Uid, std::size_t> lane_bytes;
+  std::deque<DeadLetter> dead;
+  std::deque<std::size_t> dead_bytes_each;
+  std::size_t live_bytes = 0;
+
+  void take(const Lane& lane, std::size_t bytes) {
+    std::size_t& old = lane_bytes[lane.run];
+    live_bytes += bytes - old;
+    old = bytes;
+    lanes[lane.run] = lane;
+  }
+  void take(const DeadLetter& letter, std::size_t bytes) {
+    dead.push_back(letter);
+    dead_bytes_each.push_back(bytes);
+    live_bytes += bytes;
+    if (dead.size() > kMaxDead) {
+      live_bytes -= dead_bytes_each.front();
+      dead.pop_front();
+      dead_bytes_each.pop_front();
+    }
+  }
+  std::size_t parse(std::string_view file) {
+    FrameSink sink;
+    sink.destination = [this](Destination d) { destination = std::move(d); };
+    sink.lane = [this](const Lane& lane, std::size_t bytes) { take(lane, bytes); };
+    sink.dead = [this](const DeadLetter& letter, std::size_t bytes) { take(letter, bytes); };
+    return parse_frames(file, sink);
+  }
+};
+
+Status write_all(int fd, std::string_view bytes, std::uint64_t offset, const std::string& path) {
+  while (!bytes.empty()) {
+    const ssize_t n = ::pwrite(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return base::errno_status(n == 0 ? ENOSPC : errno, "write", path);
+    bytes.remove_prefix(static_cast<std::size_t>(n));
+    offset += static_cast<std::uint64_t>(n);
+  }
+  return {};
+}
+
+Result<base::Fd> open_file(const std::string& path, int flags) {
+  base::Fd fd(::open(path.c_str(), flags | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!fd) return base::errno_status(errno, "open", path);
+  return fd;
+}
+
+class FileLedger;
+
+/// Open ledgers of this process. A forked child must not keep a lock alive that its parent lets go, so the child's
+/// side of fork closes the descriptors; nothing else of a ledger works in a child.
+struct Registry {
+  std::mutex mutex;
+  std::set<FileLedger*> open;
+};
+Registry& registry() {
+  static auto* r = new Registry;  // never destroyed: a fork may come late
+  return *r;
+}
+
+class FileLedger final : public Ledger {
+ public:
+  FileLedger(std::string dir, base::FileLock lock) : dir_(std::move(dir)), lock_(std::move(lock)) {
+    const std::lock_guard guard(registry().mutex);
+    registry().open.insert(this);
+  }
+  ~FileLedger() override {
+    const std::lock_guard guard(registry().mutex);
+    registry().open.erase(this);
+  }
+  FileLedger(const FileLedger&) = delete;
+  FileLedger& operator=(const FileLedger&) = delete;
+
+  Status load(const Destination& wanted) {
+    std::string bytes;
+    if (base::exists(path())) {
+      auto read = base::read_file(path(), std::size_t{1} << 32);
+      if (!read.ok()) return read.status();
+      bytes = std::move(*read);
+    }
+    end_ = content_.parse(bytes);
+    if (end_ == 0 && bytes.size() >= kMagic.size()) {
+      if (bytes.compare(0, 7, kMagic.substr(0, 7)) == 0) {
+        return Status(StatusCode::failed_precondition,
+                      path() + " is of a newer version of mlops; use that version, or another root");
+      }
+      // Not a ledger: keep the bytes for whoever wants to look, start anew; the server's watermark proves what is
+      // there.
+      base::log(base::LogLevel::warn, path() + " is damaged; kept as ledger.damaged, delivery proves its place again");
+      if (::rename(path().c_str(), (path() + ".damaged").c_str()) != 0) {
+        return base::errno_status(errno, "rename", path());
+      }
+    } else if (end_ < bytes.size()) {
+      base::log(base::LogLevel::debug,
+                path() + ": a torn tail of " + std::to_string(bytes.size() - end_) + " bytes cut");
+    }
+    auto fd = open_file(path(), O_RDWR | O_CREAT);
+    if (!fd.ok()) return fd.status();
+    fd_ = std::move(*fd);
+    if (::ftruncate(fd_.get(), static_cast<off_t>(end_)) != 0) return base::errno_status(errno, "truncate", path());
+    if (end_ == 0) {
+      if (Status s = write_all(fd_.get(), kMagic, 0, path()); !s.ok()) return s;
+      end_ = kMagic.size();
+    }
+    if (content_.destination.name != wanted.name || content_.destination.uri != wanted.uri) {
+      if (Status s = append([&](std::uint64_t at) { return destination_frame(wanted, at); }, nullptr); !s.ok())
+        return s;
+      content_.destination = wanted;
+    }
+    return {};
+  }
+
+  const Destination& destination() const override { return content_.destination; }
+
+  Lane lane(const Uid& run) const override {
+    const std::lock_guard guard(mutex_);
+    const auto it = content_.lanes.find(run);
+    if (it != content_.lanes.end()) return it->second;
+    Lane fresh;
+    fresh.run = run;
+    return fresh;
+  }
+
+  std::vector<Lane> lanes() const override {
+    const std::lock_guard guard(mutex_);
+    std::vector<Lane> all;
+    all.reserve(content_.lanes.size());
+    for (const auto& [run, lane] : content_.lanes) all.push_back(lane);
+    return all;
+  }
+
+  Status put(const Lane& lane) override {
+    const std::lock_guard guard(mutex_);
+    std::size_t bytes = 0;
+    MLOPS_POINT("ledger.put");
+    if (Status s = append([&](std::uint64_t at) { return lane_frame(lane, at); }, &bytes); !s.ok()) return s;
+    MLOPS_POINT("ledger.put.written");
+    content_.take(lane, bytes);
+    return {};
+  }
+
+  Status add_dead(const DeadLetter& letter) override {
+    const std::lock_guard guard(mutex_);
+    std::size_t bytes = 0;
+    if (Status s = append([&](std::uint64_t at) { return dead_frame(letter, at); }, &bytes); !s.ok()) return s;
+    content_.take(letter, bytes);
+    return {};
+  }
+
+  Status note_health(const LiveState& state) override {
+    return base::replace_file(dir_ + "/live", encode_live(state), false);
+  }
+
+  Status sync() override {
+    const std::lock_guard guard(mutex_);
+    if (!fd_) return closed();
+    if (end_ > kCompactAbove && end_ / 4 > content_.live_bytes) {
+      if (Status s = compact(); !s.ok()) return s;
+    }
+    MLOPS_POINT("ledger.sync");
+    if (::fdatasync(fd_.get()) != 0) return base::errno_status(errno, "fsync", path());
+    return {};
+  }
+
+  /// In a forked child, from the atfork handler: only close(2).
+  void close_in_child() {
+    lock_.close_in_child();
+    fd_.reset();
+  }
+
+ private:
+  std::string path() const { return dir_ + "/ledger"; }
+  Status closed() const { return Status(StatusCode::failed_precondition, path() + " is closed (a forked child?)"); }
+
+  /// One frame at the end. On failure the file ends where it ended before, and nothing has changed.
+  template <typename Make>
+  Status append(const Make& make, std::size_t* bytes) {
+    if (!fd_) return closed();
+    if (torn_) {
+      if (::ftruncate(fd_.get(), static_cast<off_t>(end_)) != 0) return base::errno_status(errno, "truncate", path());
+      torn_ = false;
+    }
+    const std::string frame = make(end_);
+    if (Status s = write_all(fd_.get(), frame, end_, path()); !s.ok()) {
+      torn_ = ::ftruncate(fd_.get(), static_cast<off_t>(end_)) != 0;
+      return s;
+    }
+    end_ += frame.size();
+    if (bytes != nullptr) *bytes = frame.size();
+    return {};
+  }
+
+  Status compact() {
+    const std::string fresh = path() + ".new";
+    std::string bytes(kMagic);
+    bytes += destination_frame(content_.destination, bytes.size());
+    for (const auto& [run, lane] : content_.lanes) bytes += lane_frame(lane, bytes.size());
+    for (const DeadLetter& letter : content_.dead) bytes += dead_frame(letter, bytes.size());
+    auto fd = open_file(fresh, O_RDWR | O_CREAT | O_TRUNC);
+    if (!fd.ok()) return fd.status();
+    if (Status s = write_all(fd->get(), bytes, 0, fresh); !s.ok()) return ::unlink(fresh.c_str()), s;
+    if (::fdatasync(fd->get()) != 0) return base::errno_status(errno, "fsync", fresh);
+    MLOPS_POINT("ledger.compact.written");
+    if (::rename(fresh.c_str(), path().c_str()) != 0) return base::errno_status(errno, "rename", fresh);
+    MLOPS_POINT("ledger.compact.renamed");
+    fd_ = std::move(*fd);
+    end_ = bytes.size();
+    torn_ = false;
+    base::Fd dir(::open(dir_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (dir && ::fsync(dir.get()) != 0) return base::errno_status(errno, "fsync", dir_);
+    return {};
+  }
+
+  const std::string dir_;
+  base::FileLock lock_;
+  mutable std::mutex mutex_;
+  base::Fd fd_;
+  Content content_;
+  std::uint64_t end_ = 0;
+  bool torn_ = false;  // a failed append may have left bytes behind end_
+};
+
+void before_fork() { registry().mutex.lock(); }
+void after_fork_in_parent() { registry().mutex.unlock(); }
+void after_fork_in_child() {
+  for (FileLedger* ledger : registry().open) ledger->close_in_child();
+  registry().mutex.unlock();
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Ledger>> Ledger::open(const std::string& slot_dir, const Destination& destination) {
+  static std::once_flag once;
+  std::call_once(once, [] { ::pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child); });
+  const Destination wanted{destination.name.empty() ? destination_name(destination.uri) : destination.name,
+                           clean_uri(destination.uri)};
+  if (wanted.name.empty() || wanted.name.front() == '.' || wanted.name.find('/') != std::string::npos) {
+    return Status(StatusCode::invalid_argument,
+                  "a destination's name is a folder name; \"" + wanted.name + "\" is none");
+  }
+  const std::string dir = folder(slot_dir, wanted.name);
+  if (Status s = base::make_dirs(dir); !s.ok()) return s;
+  auto lock = base::FileLock::try_lock(dir + "/lock");
+  if (!lock.ok()) return lock.status();
+  auto ledger = std::make_unique<FileLedger>(dir, std::move(*lock));
+  if (Status s = ledger->load(wanted); !s.ok()) return s;
+  return std::unique_ptr<Ledger>(std::move(ledger));
+}
+
+Result<Ledger::Snapshot> Ledger::read(const std::string& slot_dir, const std::string& name) {
+  const std::string dir = folder(slot_dir, name);
+  auto bytes = base::read_file(dir + "/ledger", std::size_t{1} << 32);
+  if (!bytes.ok()) return bytes.status();
+  Content content;
+  if (content.parse(*bytes) == 0 && bytes->size() >= kMagic.size()) {
+    return Status(StatusCode::data_loss, dir + "/ledger is no ledger of this version");
+  }
+  Snapshot out;
+  out.destination = std::move(content.destination);
+  if (out.destination.name.empty()) out.destination.name = name;
+  out.lanes = std::move(content.lanes);
+  out.dead.assign(content.dead.begin(), content.dead.end());
+  if (auto live = base::read_file(dir + "/live", 1u << 20); live.ok()) {
+    if (auto state = decode_live(*live)) out.live = std::move(*state);
+  }
+  out.held = base::FileLock::is_held(dir + "/lock");
+  return out;
+}
+
+Result<std::vector<std::string>> Ledger::list(const std::string& slot_dir) {
+  std::vector<std::string> names;
+  if (!base::exists(slot_dir + "/delivery")) return names;
+  auto entries = base::list_dir(slot_dir + "/delivery");
+  if (!entries.ok()) return entries.status();
+  for (std::string& name : *entries) {
+    if (base::exists(folder(slot_dir, name) + "/ledger")) names.push_back(std::move(name));
+  }
+  return names;
+}
+
+}  // namespace mlops::ledger

@@ -1,0 +1,94 @@
+// Ledger: what one destination has of one slot. `<slot>/delivery/<destination>/`: `lock` (flock: one deliverer at a
+// time), `ledger` (append-only, checksummed protobuf-lite frames, compacted by rename; docs/format.md), `live`
+// (replaced whole with each note_health).
+//
+// Losing the newest frames is harmless: a cursor that is too old leads to a resend, which the server's key and the
+// watermark make exactly-once in effect. Thread-safe. Credentials are never stored: user, password, query and fragment
+// of a URI are cut off at open. A forked child's copy closes its descriptors at fork, so that the lock stays the
+// parent's alone; every write of that copy fails.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/uid.h"
+#include "mlops/status.h"
+
+namespace mlops::ledger {
+
+using base::Uid;
+
+/// One run's delivery. One frame, written whole: the cursor is atomic with all the rest.
+struct Lane {
+  Uid run;
+  std::string server_id, experiment_id;  // empty until known
+  Uid buffer_uid;                        // what `cursor` is a place in
+  std::uint64_t buffer_generation = 0;
+  std::uint64_t cursor = 1;     // every record with seq < cursor is delivered or dead
+  std::uint64_t in_flight = 0;  // end of a batch sent and not answered; 0 none
+  bool creating = false;        // runs/create was sent: look up mlops.uid before sending it again
+  bool resend = false;          // what comes next may already be there: small requests, NaN alone
+  std::uint64_t delivered = 0;  // points
+  std::uint64_t dead = 0;       // dead letters
+  bool ended = false;           // status delivered
+  std::string parked;           // why the run waits for somebody to act; empty = goes on
+  std::uint64_t watermark = 0;  // seq proved by the server's watermark tag
+};
+
+struct DeadLetter {
+  Uid run;
+  std::uint64_t seq = 0, count = 1;
+  std::string what;    // "metric loss step 3", "param lr", …
+  std::string reason;  // the server's words
+  std::int64_t time_ms = 0;
+};
+
+struct Destination {
+  std::string name;  // folder name, made from the URI unless given
+  std::string uri;   // without credentials
+};
+/// Folder name for a URI: host_port_path; with a hash at its end when anything in it is unusual (other characters,
+/// length). User, password, query, fragment and trailing slashes do not count.
+std::string destination_name(const std::string& uri);
+
+/// What a deliverer publishes for those who stand by; replaced with each note_health (at most about twice a second).
+struct LiveState {
+  int state = 0;  // LaneState
+  std::uint64_t retries = 0, requests = 0, bytes_sent = 0;
+  double lag_seconds = 0;
+  int error_code = 0;  // StatusCode
+  std::string error;
+};
+
+class Ledger {
+ public:
+  /// Takes the lock; unavailable when another deliverer has it. Makes the folder. A torn tail is cut. An empty name
+  /// means destination_name(uri); another URI under the same name replaces the old one (remote set-url).
+  static Result<std::unique_ptr<Ledger>> open(const std::string& slot_dir, const Destination& destination);
+  /// Reads without the lock (for health, view, standing by, and the drain's check of cursors), also while another
+  /// process appends or compacts. not_found when there is no such destination. Of the dead letters the newest 10,000.
+  struct Snapshot {
+    Destination destination;
+    std::map<Uid, Lane> lanes;
+    std::vector<DeadLetter> dead;
+    LiveState live;
+    bool held = false;  // some deliverer has the lock
+  };
+  static Result<Snapshot> read(const std::string& slot_dir, const std::string& name);
+  static Result<std::vector<std::string>> list(const std::string& slot_dir);  // destination names
+
+  virtual ~Ledger() = default;
+  virtual const Destination& destination() const = 0;
+  virtual Lane lane(const Uid& run) const = 0;  // a fresh one when unknown
+  virtual std::vector<Lane> lanes() const = 0;
+  /// Appended; visible to readers at once. On failure (full disk) nothing has changed, here and on disk.
+  virtual Status put(const Lane& lane) = 0;
+  virtual Status add_dead(const DeadLetter& letter) = 0;
+  virtual Status note_health(const LiveState& state) = 0;
+  virtual Status sync() = 0;  // fsync and, when it has grown, compact
+};
+
+}  // namespace mlops::ledger

@@ -1,0 +1,293 @@
+// Core: the coordinator: who delivers, what is published, when the ledger is fsynced.
+#include "sync/core.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/base.h"
+
+namespace mlops::sync {
+namespace {
+
+constexpr std::int64_t kTickMs = 200;      // a lost wake costs no more than this
+constexpr std::int64_t kTakeOverMs = 500;  // "within 2 s of its release"
+constexpr std::int64_t kPublishMs = 500;
+constexpr std::int64_t kLedgerSyncMs = 2'000;
+
+}  // namespace
+
+Core::Core(EngineOptions options, Parts parts)
+    : options_(std::move(options)),
+      parts_(std::move(parts)),
+      gate_backoff_(options_.backoff_first.count(), options_.backoff_most.count()),
+      concurrency_(options_.max_connections) {
+  shared_.reader = options_.reader.get();
+  shared_.durable_beat = options_.durable_beat;
+  shared_.watermark_key = watermark_key(options_.slot_dir);
+  shared_.backoff_first = options_.backoff_first;
+  shared_.backoff_most = options_.backoff_most;
+  // Called from workers inside Lane::step, without mu_.
+  shared_.may_send = [this] {
+    {
+      Lock lock(mu_);
+      if (stopping_) return false;
+    }
+    return !options_.lease_ok || options_.lease_ok();
+  };
+  shared_.on_done = [this](std::uint64_t records, double seconds) {
+    if (records == 0) return;
+    Lock lock(mu_);
+    const int before = concurrency_.limit();
+    concurrency_.done(records, seconds, base::steady_ms(), working_ >= before);
+    if (concurrency_.limit() > before) worker_cv_.notify_one();
+  };
+  shared_.parent_of = [this](const base::Uid& run) {
+    Lock lock(mu_);
+    ParentState state;
+    auto it = entries_.find(run);
+    if (it == entries_.end() || (!it->second->has_row && it->second->seen.server_id.empty())) return state;
+    state.known = true;
+    state.server_id = it->second->seen.server_id;
+    state.parked = it->second->seen.parked;
+    return state;
+  };
+}
+
+void Core::start() {
+  Lock lock(mu_);
+  const int workers = std::max(1, options_.max_connections);
+  remotes_.resize(static_cast<std::size_t>(workers));
+  auto self = shared_from_this();
+  alive_ = 1 + workers;
+  threads_.emplace_back([self] { self->coordinate(); });
+  for (int i = 0; i < workers; ++i) {
+    threads_.emplace_back([self, i] { self->work(i); });
+  }
+}
+
+void Core::coordinate() {
+  base::begin_own_thread("mlops-sync");
+  Lock lock(mu_);
+  while (!stopping_) {
+    const std::int64_t now = base::steady_ms();
+    if (!ledger_ && !try_take_over(lock)) {
+      read_standby(lock, now);
+      idle_cv_.notify_all();
+      if (!stopping_) coordinator_cv_.wait_for(lock, Millis(kTakeOverMs));
+      continue;
+    }
+    if (options_.lease_ok) {
+      lock.unlock();
+      const bool lease = options_.lease_ok();
+      lock.lock();
+      if (!lease && gate_ == Gate::open) {
+        mlflow::Answer answer;
+        answer.status = Status(StatusCode::failed_precondition, "another node holds the lease of this slot");
+        close_gate(Gate::waiting, answer, now);
+      }
+    }
+    if (retry_asked_) {
+      retry_asked_ = false;
+      gate_until_ = 0;
+      gate_backoff_.reset();
+      for (auto& [due, entry] : delayed_) {
+        entry->delayed = false;
+        make_ready(entry);
+      }
+      delayed_.clear();
+      for (auto& [uid, entry] : entries_) {
+        if (entry->seen.parked.empty() || entry->running) continue;
+        entry->seen.parked.clear();
+        if (entry->lane) entry->lane->unpark();
+        make_ready(entry.get());
+      }
+    }
+    while (!delayed_.empty() && delayed_.begin()->first <= now) {
+      Entry* entry = delayed_.begin()->second;
+      delayed_.erase(delayed_.begin());
+      entry->delayed = false;
+      make_ready(entry);
+    }
+    const bool news = woken_ || scan_forced_ || options_.durable_beat() != scanned_beat_ || scans_ == 0;
+    if (news && (scan_forced_ || now >= next_scan_)) {
+      scan(lock, now);
+    } else if (woken_) {
+      woken_ = false;
+      scan_hot(lock);
+    }
+    if (gate_ != Gate::open && now >= gate_until_) worker_cv_.notify_one();
+    if (now - published_ >= kPublishMs) publish(now);
+    if (ledger_dirty_ && now - ledger_synced_ >= kLedgerSyncMs) {
+      ledger_dirty_ = false;
+      ledger_synced_ = now;
+      lock.unlock();
+      Status status = ledger_->sync();  // only this thread lets go of the ledger
+      lock.lock();
+      if (!status.ok()) {
+        note_error(status);
+        ledger_dirty_ = true;
+      }
+    }
+    std::int64_t sleep = kTickMs;
+    if (!delayed_.empty())
+      sleep = std::min(sleep, std::max<std::int64_t>(0, delayed_.begin()->first - base::steady_ms()));
+    if (gate_ != Gate::open) sleep = std::min(sleep, std::max<std::int64_t>(1, gate_until_ - base::steady_ms()));
+    const bool urgent = scan_forced_ || retry_asked_ || (woken_ && base::steady_ms() >= next_scan_);
+    if (!stopping_ && !urgent && sleep > 0) coordinator_cv_.wait_for(lock, Millis(sleep));
+  }
+  end_ledger(lock);
+}
+
+bool Core::try_take_over(Lock& lock) {
+  lock.unlock();
+  Result<std::unique_ptr<ledger::Ledger>> opened = parts_.open_ledger();
+  Result<ledger::Ledger::Snapshot> snapshot(Status(StatusCode::unavailable, "not read"));
+  if (opened.ok()) snapshot = parts_.read_ledger();
+  lock.lock();
+  if (!opened.ok()) {
+    if (opened.status().code() != StatusCode::unavailable) note_error(opened.status());
+    return false;
+  }
+  ledger_ = std::move(*opened);
+  shared_.ledger = ledger_.get();
+  entries_.clear();
+  dead_.clear();
+  if (snapshot.ok()) {
+    for (const ledger::DeadLetter& letter : snapshot->dead) {
+      const bool points = letter.what.rfind("metric", 0) == 0;
+      dead_[letter.run][letter.seq] = DeadMark{letter.count, points ? letter.count : 0};
+    }
+  }
+  contact_due_ = false;
+  for (ledger::Lane& lane : ledger_->lanes()) {
+    Entry& entry = entry_of(lane.run);
+    if (!lane.server_id.empty()) contact_due_ = true;
+    lane.parked.clear();  // a new deliverer tries once more
+    entry.seen = lane;
+    auto dead = dead_.find(lane.run);
+    if (dead != dead_.end()) {
+      for (const auto& [seq, mark] : dead->second) {
+        if (seq < lane.cursor) entry.dead_points += mark.points;
+      }
+    }
+  }
+  handshake_due_ = true;
+  scan_forced_ = true;
+  last_error_ = Status();
+  ledger_synced_ = base::steady_ms();
+  return true;
+}
+
+void Core::read_standby(Lock& lock, std::int64_t now) {
+  if (now < standby_read_) return;
+  lock.unlock();
+  Result<ledger::Ledger::Snapshot> snapshot = parts_.read_ledger();
+  Status refreshed = options_.reader->refresh();
+  Result<std::vector<model::RunRow>> rows = options_.reader->runs();
+  const buffer::Identity identity = options_.reader->identity();
+  const std::int64_t took = base::steady_ms() - now;
+  lock.lock();
+  identity_ = identity;
+  standby_read_ = now + std::min<std::int64_t>(5'000, std::max<std::int64_t>(kTakeOverMs - 50, 50 * took));
+  refreshed.ignore();
+  if (snapshot.ok()) standby_ = std::move(*snapshot);
+  if (rows.ok()) {
+    for (const model::RunRow& row : *rows) {
+      Entry& entry = entry_of(row.uid);
+      entry.has_row = true;
+      entry.next_seq = row.next_seq;
+      entry.points = row.points;
+      entry.last_ms = row.last_ms;
+      auto lane = standby_.lanes.find(row.uid);
+      if (lane != standby_.lanes.end()) entry.seen = lane->second;
+    }
+    ++scans_;
+  }
+}
+
+void Core::publish(std::int64_t now) {
+  published_ = now;
+  std::uint64_t done = 0;
+  for (const auto& [uid, entry] : entries_) done += entry->seen.delivered;
+  if (rate_ms_ != 0 && now > rate_ms_ && done >= rate_points_) {
+    const double rate = 1000.0 * static_cast<double>(done - rate_points_) / static_cast<double>(now - rate_ms_);
+    points_per_second_ = points_per_second_ == 0 ? rate : 0.8 * points_per_second_ + 0.2 * rate;
+  }
+  rate_points_ = done;
+  rate_ms_ = now;
+  ledger::LiveState live;
+  live.state = static_cast<int>(state());
+  live.retries = shared_.retries.load();
+  live.requests = shared_.requests.load();
+  live.bytes_sent = bytes_sent();
+  live.lag_seconds = lag_seconds(base::now_ms());
+  live.error_code = static_cast<int>(last_error_.code());
+  live.error = std::string(last_error_.message());
+  ledger_->note_health(live).ignore();  // only for those who look on
+}
+
+void Core::end_ledger(Lock& lock) {
+  // The workers go first: their lanes write the ledger.
+  coordinator_cv_.wait(lock, [this] { return alive_ == 1; });
+  if (ledger_) {
+    publish(base::steady_ms());
+    lock.unlock();
+    ledger_->sync().ignore();  // what is lost is sent again and proved
+    lock.lock();
+    for (auto& [uid, entry] : entries_) entry->lane.reset();
+    shared_.ledger = nullptr;
+    ledger_.reset();
+  }
+  --alive_;
+  idle_cv_.notify_all();
+  coordinator_cv_.notify_all();
+}
+
+void Core::wake() {
+  {
+    Lock lock(mu_);
+    if (woken_) return;
+    woken_ = true;
+  }
+  coordinator_cv_.notify_one();
+}
+
+void Core::retry_now() {
+  {
+    Lock lock(mu_);
+    retry_asked_ = true;
+    scan_forced_ = true;
+  }
+  coordinator_cv_.notify_one();
+  worker_cv_.notify_all();
+}
+
+void Core::stop(Millis deadline) {
+  const auto until = std::chrono::steady_clock::now() + deadline;
+  Lock lock(mu_);
+  if (threads_.empty()) return;
+  stopping_ = true;
+  coordinator_cv_.notify_all();
+  worker_cv_.notify_all();
+  idle_cv_.notify_all();
+  // A request in flight may finish in the first half of the time; then it is cut, and proved by whoever comes next.
+  const auto ended = [this] { return alive_ == 0; };
+  if (!idle_cv_.wait_until(lock, std::chrono::steady_clock::now() + deadline / 2, ended)) {
+    for (auto& remote : remotes_) {
+      if (remote) remote->cancel();
+    }
+  }
+  const bool all = idle_cv_.wait_until(lock, until, ended);
+  std::vector<std::thread> threads;
+  threads.swap(threads_);
+  lock.unlock();
+  for (std::thread& thread : threads) {
+    if (all) {
+      thread.join();
+    } else {
+      thread.detach();  // it holds the core; the ledger is let go when the last one ends
+    }
+  }
+}
+
+}  // namespace mlops::sync

@@ -1,0 +1,59 @@
+// Engine: delivers one slot's runs to one destination. Lanes (one per run) on up to 4 connections, each lane on at most
+// one at a time; concurrency adapts to the server's latency. Full-jitter backoff, no limit on retries while data is on
+// disk.
+//
+// Only what is durable is sent. A lane: resolve the run on the server (lookup by mlops.uid before create), then windows
+// of records: points (≤ 999 beside the watermark tag mlops.sync.<slot hash>), params, tags, deletes, name, end; then
+// the cursor moves in the ledger. Ambiguous answers are proved by reading the watermark back before anything is
+// repeated.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "buffer/buffer.h"
+#include "ledger/ledger.h"
+#include "mlops/delivery.h"
+#include "mlops/health.h"
+#include "mlops/options.h"
+
+namespace mlops::sync {
+
+struct EngineOptions {
+  std::string slot_dir;
+  ledger::Destination destination;
+  Credentials credentials;                      // completed
+  std::shared_ptr<buffer::Reader> reader;       // thread-safe
+  std::function<std::uint64_t()> durable_beat;  // records of later beats are not sent
+  std::function<bool()> lease_ok;               // asked before each request; empty = always
+  int max_connections = 4;
+  Millis backoff_first{1'000}, backoff_most{300'000};
+};
+
+class Engine {
+ public:
+  /// Starts the threads. While another deliverer holds the ledger, stands by and takes over within 2 s of its release.
+  static Result<std::unique_ptr<Engine>> start(EngineOptions options);
+  virtual ~Engine() = default;  // stops
+
+  virtual void wake() = 0;  // new durable data; any thread, non-blocking
+  /// Every point and op of the run (zero uid: of all runs) with seq < `seq` is delivered or dead. Works while standing
+  /// by.
+  virtual bool delivered(const base::Uid& run, std::uint64_t seq) const = 0;
+  /// Waits until everything durable now is delivered, dead or parked; deadline_exceeded says what waits.
+  virtual Status wait_idle(Millis deadline) = 0;
+  virtual DestinationHealth health() const = 0;
+  virtual DeliverProgress progress() const = 0;
+  virtual std::uint64_t parked() const = 0;                               // runs that wait for somebody to act
+  virtual std::uint64_t dead_points() const = 0;                          // points among the dead letters
+  virtual Result<std::string> server_id(const base::Uid& run) const = 0;  // not_found until created
+  virtual bool is_deliverer() const = 0;
+  virtual void retry_now() = 0;            // skip the current backoff (a person asked)
+  virtual void stop(Millis deadline) = 0;  // ends the request in flight when it must; cursors are in the ledger
+  virtual void after_fork_in_child() = 0;  // forgets threads and sockets without touching them
+};
+
+}  // namespace mlops::sync

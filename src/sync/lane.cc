@@ -1,0 +1,251 @@
+// Lane: the steps, and what an answer means for the run.
+#include "sync/lane.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/base.h"
+#include "model/limits.h"
+
+namespace mlops::sync {
+
+using mlflow::Verdict;
+
+Lane::Lane(Shared* shared, ledger::Lane state, DeadMarks dead)
+    : shared_(shared),
+      state_(std::move(state)),
+      gatherer_(shared->reader, state_.run),
+      dead_(std::move(dead)),
+      backoff_(shared->backoff_first.count(), shared->backoff_most.count()),
+      parent_backoff_(std::min<std::int64_t>(shared->backoff_first.count(), 50),
+                      std::min<std::int64_t>(shared->backoff_most.count(), 30'000)) {
+  needs_proof_ = !state_.server_id.empty();
+  if (state_.creating) lookups_left_ = 3;
+  recount();
+}
+
+void Lane::recount() {
+  dead_points_ = 0;
+  for (const auto& [seq, mark] : dead_) {
+    if (seq < state_.cursor) dead_points_ += mark.points;
+  }
+}
+
+/// The cursor is a place in one buffer and generation. In any other one it says nothing: everything the buffer holds is
+/// walked again, what the watermark proves is passed over, the rest is resent in the form that may be there already.
+Status Lane::check_identity(const model::RunRow& row) {
+  const buffer::Identity identity = shared_->reader->identity();
+  const bool fresh = state_.buffer_uid.zero();
+  const bool same = state_.buffer_uid == identity.uid && state_.buffer_generation == identity.generation &&
+                    state_.cursor <= row.next_seq;
+  if (same && !fresh) return Status();
+  if (!fresh) {
+    base::log(base::LogLevel::warn, "run " + state_.run.hex() +
+                                        ": the ledger's cursor belongs to another state of the buffer; delivery proves "
+                                        "again what the server has");
+    gatherer_.release();
+    const bool other_buffer = !(state_.buffer_uid == identity.uid);
+    const bool past_evicted = !other_buffer && state_.cursor >= row.evicted_before;
+    state_.cursor = 1;
+    state_.watermark = 0;
+    state_.delivered = 0;
+    state_.dead = 0;
+    state_.ended = false;
+    if (past_evicted && row.evicted_before > 1) {  // retention only takes what was delivered
+      state_.cursor = row.evicted_before;
+      state_.delivered = row.evicted_points;
+    }
+    state_.resend = true;
+    state_.in_flight = row.next_seq;
+    needs_proof_ = !state_.server_id.empty();
+    recount();
+  }
+  state_.buffer_uid = identity.uid;
+  state_.buffer_generation = identity.generation;
+  if (state_.cursor < row.evicted_before) {
+    // A destination that was not known when retention ran is told what is no longer there.
+    Status buried = bury(state_.cursor, row.evicted_before - state_.cursor, row.evicted_points,
+                         "metric points and other records before seq " + std::to_string(row.evicted_before),
+                         "removed by retention before this destination had them");
+    if (!buried.ok()) return buried;
+    ++state_.dead;
+    state_.cursor = row.evicted_before;
+    recount();
+  }
+  return shared_->ledger->put(state_);
+}
+
+Status Lane::bury(std::uint64_t seq, std::uint64_t count, std::uint64_t points, std::string what, std::string reason) {
+  if (dead_.count(seq) != 0) return Status();
+  ledger::DeadLetter letter;
+  letter.run = state_.run;
+  letter.seq = seq;
+  letter.count = count;
+  letter.what = std::move(what);
+  letter.reason = std::move(reason);
+  letter.time_ms = base::now_ms();
+  base::log(base::LogLevel::error, "run " + state_.run.hex() + ": given up: " + letter.what + ": " + letter.reason);
+  MLOPS_POINT("sync.bury");
+  Status status = shared_->ledger->add_dead(letter);
+  if (!status.ok()) return status;
+  // On disk before the watermark passes it: else the proof would count it as delivered.
+  status = shared_->ledger->sync();
+  if (!status.ok()) return status;
+  dead_[seq] = DeadMark{count, points};
+  return Status();
+}
+
+Outcome Lane::park(std::string why) {
+  base::log(base::LogLevel::error, "run " + state_.run.hex() + " is parked: " + why);
+  state_.parked = std::move(why);
+  Outcome out;
+  out.step = Step::parked;
+  Status status = shared_->ledger->put(state_);
+  if (!status.ok()) {
+    out.step = Step::local;
+    out.answer.status = status;
+  }
+  return out;
+}
+
+Outcome Lane::wait(std::int64_t ms, const Answer& answer) {
+  Outcome out;
+  out.step = Step::wait;
+  out.delay_ms = ms;
+  out.answer = answer;
+  return out;
+}
+
+Outcome Lane::settle(const Answer& answer) {
+  Outcome out;
+  out.answer = answer;
+  switch (answer.verdict) {
+    case Verdict::ok:
+      out.step = Step::more;
+      return out;
+    case Verdict::offline:
+    case Verdict::throttled:
+    case Verdict::auth:
+    case Verdict::misconfigured:
+    case Verdict::unsupported:
+      out.step = Step::blocked;
+      return out;
+    case Verdict::run_gone:
+      return park(std::string(answer.status.message()));
+    case Verdict::rejected:
+    case Verdict::exists:
+      if (!answer.status.ok() && answer.http_status == 0) {  // not the server: our own ledger
+        out.step = Step::local;
+        return out;
+      }
+      return park("the server refuses it: " + std::string(answer.status.message()));
+    case Verdict::too_large:
+    case Verdict::duplicate:
+    case Verdict::ambiguous:
+      break;
+  }
+  shared_->retries.fetch_add(1, std::memory_order_relaxed);
+  needs_proof_ = !state_.server_id.empty();
+  ++doubtful_;
+  return wait(backoff_.next(answer.retry_after_ms), answer);
+}
+
+Outcome Lane::commit() {
+  std::uint64_t dead_points = 0, dead_records = 0;
+  for (auto it = dead_.lower_bound(window_.begin); it != dead_.end() && it->first < window_.end; ++it) {
+    ++dead_records;
+    dead_points += it->second.points;
+  }
+  state_.delivered += window_.all_points - std::min(dead_points, window_.all_points);
+  state_.dead += dead_records;
+  dead_points_ += dead_points;
+  state_.cursor = window_.end;
+  if (window_.reopen) state_.ended = false;
+  if (window_.ends) state_.ended = true;
+  resend_points_ -= std::min<std::uint64_t>(resend_points_, window_.points.size());
+  if (state_.in_flight <= state_.cursor) state_.in_flight = 0;
+  state_.resend = state_.in_flight != 0;
+  if (state_.watermark < state_.cursor) state_.watermark = 0;  // only needed while it is ahead
+  MLOPS_POINT("sync.confirmed");
+  Outcome out;
+  Status status = shared_->ledger->put(state_);
+  MLOPS_POINT("sync.cursor");
+  if (!status.ok()) {
+    out.step = Step::local;
+    out.answer.status = status;
+    return out;
+  }
+  backoff_.reset();
+  doubtful_ = 0;
+  histories_.clear();
+  out.step = Step::more;
+  return out;
+}
+
+Outcome Lane::step(Remote& remote) {
+  Outcome out;
+  auto local = [&out](const Status& status) {
+    out.step = Step::local;
+    out.answer.status = status;
+    return out;
+  };
+  Result<model::RunRow> row = shared_->reader->run(state_.run);
+  if (!row.ok()) {
+    if (row.status().code() == StatusCode::not_found) return out;  // not durable yet, or another slot's: dry
+    return local(row.status());
+  }
+  if (!identity_checked_ || state_.cursor > row->next_seq) {
+    Status status = check_identity(*row);
+    if (!status.ok()) return local(status);
+    identity_checked_ = true;
+  }
+  Gatherer::Limits limits;
+  limits.durable_beat = shared_->durable_beat();
+  limits.starts = std::max<std::uint64_t>(1, row->starts);
+  limits.attached = row->attached;
+  auto gather = [&]() {
+    limits.skip_points_below = state_.watermark;
+    // A window that got no answer several times comes in smaller ones: perhaps it is too much for one request.
+    limits.max_points = std::max<std::size_t>(1, model::kBatchPoints >> std::min(10, std::max(0, doubtful_ - 2)));
+    limits.max_bytes = shared_->body_cap.load(std::memory_order_relaxed);
+    std::vector<Damage> damaged;
+    Status status = gatherer_.gather(state_.cursor, limits, dead_, &window_, &damaged);
+    for (const Damage& d : damaged) {
+      if (!status.ok()) break;
+      status = bury(d.seq, d.count, d.count,
+                    "metric points of a damaged block, " + std::to_string(d.count) + " records", d.reason);
+    }
+    return status;
+  };
+  Status gathered = gather();
+  if (!gathered.ok()) return local(gathered);
+  if (window_.empty()) {
+    gatherer_.release();
+    return out;  // dry
+  }
+  if (state_.server_id.empty()) {
+    Outcome resolved = resolve(remote, *row);
+    if (state_.server_id.empty()) return resolved;
+  }
+  if (needs_proof_) {
+    Answer proved = prove(remote, *row);
+    if (proved.verdict != Verdict::ok) return settle(proved);
+  }
+  if (state_.watermark > window_.begin) {  // a proof moved it: fewer points are left to send
+    gathered = gather();
+    if (!gathered.ok()) return local(gathered);
+  }
+  Answer sent = send(remote);
+  if (sent.verdict != Verdict::ok) {
+    if (sent.verdict == Verdict::ambiguous || sent.verdict == Verdict::duplicate) {
+      state_.in_flight = std::max(state_.in_flight, window_.end);
+      state_.resend = true;
+      Status status = shared_->ledger->put(state_);
+      if (!status.ok()) return local(status);
+    }
+    return settle(sent);
+  }
+  return commit();
+}
+
+}  // namespace mlops::sync

@@ -1,0 +1,267 @@
+// Core: the workers, the gate, the handshake.
+#include <algorithm>
+#include <utility>
+
+#include "base/base.h"
+#include "sync/core.h"
+
+namespace mlops::sync {
+
+using mlflow::Answer;
+using mlflow::Verdict;
+
+namespace {
+
+constexpr int kDoubtfulMost = 3;  // answers of unknown fate in a row before the whole destination is doubted
+constexpr int kReadBacks = 3;     // server ids tried before another server is suspected
+constexpr std::int64_t kSlowMs = 30'000;
+
+}  // namespace
+
+void Core::note_error(const Status& status) {
+  last_error_ = status;
+  base::log(base::LogLevel::warn, options_.destination.uri + ": " + status.to_string());
+}
+
+void Core::close_gate(Gate gate, const Answer& answer, std::int64_t now) {
+  if (gate_ == Gate::open) gate_backoff_.reset();
+  gate_ = gate;
+  gate_tried_ = false;
+  std::int64_t pause = gate_backoff_.next(answer.retry_after_ms);
+  // A person must act: slowly, but not so slowly that good credentials are noticed late.
+  if (gate == Gate::auth || gate == Gate::parked) {
+    pause = std::min<std::int64_t>(std::max(pause, options_.backoff_first.count()), kSlowMs);
+  }
+  gate_until_ = now + pause;
+  handshake_due_ = true;  // the server that comes back may be another version
+  if (!answer.status.ok()) note_error(answer.status);
+  concurrency_.trouble(now, gate == Gate::waiting);
+  shared_.retries.fetch_add(1);
+  coordinator_cv_.notify_one();
+}
+
+void Core::open_gate() {
+  if (gate_ != Gate::open) worker_cv_.notify_all();
+  gate_ = Gate::open;
+  gate_tried_ = false;
+  gate_backoff_.reset();
+  doubtful_streak_ = 0;
+  last_error_ = Status();
+}
+
+bool Core::may_take(std::int64_t now, std::int64_t* until) const {
+  *until = -1;
+  if (!ledger_ || ready_.empty() || handshaking_) return false;
+  if (gate_ != Gate::open) {
+    if (gate_tried_) return false;
+    if (now < gate_until_) {
+      *until = gate_until_;
+      return false;
+    }
+    return true;
+  }
+  return working_ < concurrency_.limit();
+}
+
+Answer Core::handshake(Lock& lock, Remote& remote) {
+  handshaking_ = true;
+  const bool contact = contact_due_;
+  std::vector<std::string> ids;
+  if (contact) {
+    for (const auto& [uid, entry] : entries_) {
+      if (!entry->seen.server_id.empty() && ids.size() < kReadBacks) ids.push_back(entry->seen.server_id);
+    }
+  }
+  lock.unlock();
+  mlflow::Server server;
+  shared_.requests.fetch_add(1);
+  Answer answer = remote.probe(&server);
+  const bool reachable =
+      answer.verdict != Verdict::offline && answer.verdict != Verdict::throttled && answer.verdict != Verdict::auth;
+  if (reachable) {  // never mandatory: an unknown version is taken for an old one
+    shared_.set_server(answer.verdict == Verdict::ok ? server : mlflow::Server());
+    answer = Answer();
+    // An old ledger: is what it made still there? Else another server is behind the URI, and nothing may be sent.
+    std::size_t absent = 0;
+    for (const std::string& id : ids) {
+      mlflow::RemoteRun run;
+      shared_.requests.fetch_add(1);
+      Answer read = remote.get_run(id, &run);
+      if (read.verdict == Verdict::ok) break;
+      if (read.verdict == Verdict::run_gone) {
+        ++absent;
+        continue;
+      }
+      answer = read;
+      break;
+    }
+    if (answer.verdict == Verdict::ok && !ids.empty() && absent == ids.size()) {
+      answer.verdict = Verdict::misconfigured;
+      answer.status = Status(StatusCode::failed_precondition,
+                             "another server is behind " + options_.destination.uri +
+                                 ": it does not know the runs delivered there before (first: " + ids.front() +
+                                 "). Point the URI at the old server, or deliver to this one under another name");
+    }
+  }
+  lock.lock();
+  handshaking_ = false;
+  if (answer.verdict == Verdict::ok) {
+    handshake_due_ = false;
+    contact_due_ = false;
+    worker_cv_.notify_all();
+  }
+  return answer;
+}
+
+void Core::work(int index) {
+  base::begin_own_thread(("mlops-send-" + std::to_string(index)).c_str());
+  Lock lock(mu_);
+  while (!stopping_) {
+    std::int64_t until = -1;
+    if (!may_take(base::steady_ms(), &until)) {
+      if (until >= 0) {
+        worker_cv_.wait_for(lock, Millis(std::max<std::int64_t>(1, until - base::steady_ms())));
+      } else {
+        worker_cv_.wait(lock);
+      }
+      continue;
+    }
+    if (gate_ != Gate::open) gate_tried_ = true;
+    ++working_;
+    std::unique_ptr<Remote>& remote = remotes_[static_cast<std::size_t>(index)];
+    if (!remote) {
+      lock.unlock();
+      Result<std::unique_ptr<Remote>> made = parts_.make_remote();
+      lock.lock();
+      if (!made.ok()) {
+        Answer answer;
+        answer.status = made.status();
+        --working_;
+        close_gate(Gate::parked, answer, base::steady_ms());
+        continue;
+      }
+      remote = std::move(*made);
+      if (stopping_) {
+        --working_;
+        break;
+      }
+    }
+    Answer shaken;
+    if (handshake_due_ && !handshaking_) shaken = handshake(lock, *remote);
+    if (stopping_) {
+      --working_;
+      break;
+    }
+    if (shaken.verdict != Verdict::ok) {
+      --working_;
+      const Gate gate = shaken.verdict == Verdict::auth            ? Gate::auth
+                        : shaken.verdict == Verdict::misconfigured ? Gate::parked
+                        : shaken.verdict == Verdict::throttled     ? Gate::waiting
+                                                                   : Gate::offline;
+      if (gate == Gate::auth) {
+        bytes_before_ += remote->bytes_sent();
+        remote.reset();  // the next one reads its credentials again
+      }
+      close_gate(gate, shaken, base::steady_ms());
+      continue;
+    }
+    if (ready_.empty() || handshaking_) {
+      --working_;
+      gate_tried_ = false;
+      continue;
+    }
+    Entry* entry = ready_.front();
+    ready_.pop_front();
+    run_lane(lock, entry, *remote, index);
+    --working_;
+  }
+  --alive_;
+  coordinator_cv_.notify_all();
+  idle_cv_.notify_all();
+}
+
+void Core::run_lane(Lock& lock, Entry* entry, Remote& remote, int index) {
+  entry->queued = false;
+  entry->running = true;
+  entry->again = false;
+  const std::uint64_t beat = looked_beat_;  // of later beats a reader may not see everything yet
+  if (!entry->lane) {
+    DeadMarks dead;
+    auto it = dead_.find(entry->seen.run);
+    if (it != dead_.end()) {
+      dead = std::move(it->second);
+      dead_.erase(it);
+    }
+    entry->lane = std::make_unique<Lane>(&shared_, entry->seen, std::move(dead));
+  }
+  Lane& lane = *entry->lane;
+  const std::uint64_t cursor_before = lane.state().cursor;
+  lock.unlock();
+  const Outcome outcome = lane.step(remote);
+  lock.lock();
+  const std::int64_t now = base::steady_ms();
+  entry->running = false;
+  if (lane.state().cursor != cursor_before || lane.state().server_id != entry->seen.server_id) ledger_dirty_ = true;
+  entry->seen = lane.state();
+  entry->dead_points = lane.dead_points();
+  entry->oldest_ms = lane.oldest_ms();
+  if (stopping_) return;
+  switch (outcome.step) {
+    case Step::more:
+      open_gate();
+      make_ready(entry);
+      break;
+    case Step::dry:
+      entry->dry = true;
+      entry->dry_beat = beat;
+      entry->oldest_ms = 0;
+      gate_tried_ = false;
+      lane.release();
+      if (entry->again) make_ready(entry);
+      break;
+    case Step::wait:
+      if (outcome.answer.verdict == Verdict::ok) {
+        gate_tried_ = false;
+      } else {
+        concurrency_.trouble(now, false);
+        note_error(outcome.answer.status);
+        gate_tried_ = false;
+        // A 500 is the server's word on this request, and concerns this run. Silence concerns them all.
+        if (outcome.answer.http_status != 500 && (++doubtful_streak_ >= kDoubtfulMost || gate_ != Gate::open)) {
+          close_gate(Gate::offline, outcome.answer, now);
+        }
+      }
+      delay(entry, now + outcome.delay_ms);
+      break;
+    case Step::parked:
+      open_gate();
+      note_error(Status(StatusCode::failed_precondition,
+                        "run " + entry->seen.run.hex() + " is parked: " + entry->seen.parked));
+      lane.release();
+      break;
+    case Step::blocked: {
+      ready_.push_front(entry);  // its turn is not used up
+      entry->queued = true;
+      const Verdict verdict = outcome.answer.verdict;
+      if (verdict == Verdict::auth) {
+        std::unique_ptr<Remote>& slot = remotes_[static_cast<std::size_t>(index)];
+        bytes_before_ += slot->bytes_sent();
+        slot.reset();
+      }
+      close_gate(verdict == Verdict::auth        ? Gate::auth
+                 : verdict == Verdict::throttled ? Gate::waiting
+                 : verdict == Verdict::offline   ? Gate::offline
+                                                 : Gate::parked,
+                 outcome.answer, now);
+      break;
+    }
+    case Step::local:
+      gate_tried_ = false;
+      note_error(outcome.answer.status);
+      delay(entry, now + std::max<std::int64_t>(1, options_.backoff_first.count()));
+      break;
+  }
+  idle_cv_.notify_all();
+}
+
+}  // namespace mlops::sync

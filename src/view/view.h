@@ -1,0 +1,47 @@
+// View: one picture of all slots of a root, for readers. Takes no lock that a writer would notice, changes nothing.
+//
+// Listing reads the slots' summary files and ledgers only; series open the slots' databases as secondaries. Not
+// thread-safe: one object per thread or a lock around it.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "buffer/buffer.h"
+#include "ledger/ledger.h"
+#include "mlops/reader.h"
+
+namespace mlops::view {
+
+/// One slot's part of a run.
+struct Part {
+  std::string slot_dir;
+  std::string host;
+  bool alive = false;  // a process holds the slot
+  model::RunRow row;
+  std::vector<buffer::MetricRow> metrics;
+};
+
+class View {
+ public:
+  /// not_found when the folder is missing or holds no slot yet.
+  static Result<std::unique_ptr<View>> open(const std::string& root);
+  virtual ~View() = default;
+  /// Runs merged over slots (an attached process's part joins its owner's row), newest start first.
+  virtual Result<std::vector<RunSummary>> runs() = 0;
+  /// `id` as in mlops::Reader::run: ours, the server's, or a unique prefix of at least 4 characters.
+  virtual Result<RunSummary> run(std::string_view id) = 0;
+  virtual Result<Series> series(std::string_view run_id, std::string_view metric) = 0;
+  virtual Result<Health> health() = 0;
+  /// The slots that hold the run, its owner's first. not_found when there is none.
+  virtual Result<std::vector<Part>> parts(std::string_view id) = 0;
+  /// The newest run of that name in the experiment; not_found.
+  virtual Result<base::Uid> newest_named(std::string_view experiment, std::string_view name) = 0;
+};
+
+/// A folder of its own for a secondary's files, below the system's temporary folder.
+Result<std::string> make_scratch();
+
+}  // namespace mlops::view

@@ -1,0 +1,317 @@
+"""Kills trainers and `mlops sync` with SIGKILL, at random moments and at named points, and compares with a real server.
+
+Many short lives into few runs: each trainer resumes a run, logs points, params and tags, and dies; sync runs between
+them and dies too. At the end one sync is let live, and what the server holds must be what was accepted, as multisets.
+The last line: `chaos: kills=N accepted=<points> lost=<n> duplicated=<n>`. Exit status 1 on any loss or duplicate.
+Run by scripts/chaos.
+"""
+
+import argparse
+import collections
+import os
+import pathlib
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import types
+
+import expect
+import servers
+from rest import Rest
+from scenario import Scenario
+
+POINT = re.compile(r'MLOPS_POINT\("([^"]+)"\)')
+LANES = (0, 1, 2, 3, 10, 11)  # two threads, calls by name, a forked child; params; tags
+
+
+def all_points():
+    """Every named point of the source."""
+    return sorted({name for file in (servers.ROOT / "src").rglob("*.cc") for name in POINT.findall(file.read_text())})
+
+
+class OneRun:
+    """A run that many trainers resume, with its own counter file."""
+
+    def __init__(self, scenario, number):
+        self.scenario, self.number = scenario, number
+        self.counter = expect.Counter(scenario.folder / f"counter{number}")
+        self.id_file = scenario.folder / f"id{number}"
+        self.name = f"run{number}"
+        self.starts = 0
+
+    def uid(self):
+        return self.id_file.read_text().strip() if self.id_file.exists() else None
+
+    def words(self, rng, experiment, endless):
+        uid = self.uid()
+        words = ["resume", uid] if uid else ["start", experiment, self.name, "id", self.id_file]
+        words += ["params", 10, self.counter[10] + rng.randint(0, 4), "tags", 11, self.counter[11] + rng.randint(0, 4)]
+        if rng.random() < 0.3:
+            words += ["named", 2, self.counter[2] + rng.randint(1, 50)]
+        if rng.random() < 0.2:
+            words += ["fork", rng.choice(["exit", "_exit"]), "points", 3, 1, self.counter[3] + rng.randint(1, 200), 2000, 2, "endfork"]
+        if endless:
+            words += ["points", 0, 2, 1 << 40, 1000, 3]
+        else:
+            many = max(self.counter[0], self.counter[1]) + rng.randint(50, 400)
+            words += ["points", 0, 2, many, rng.choice([0, 0, 1000]), 3]
+            if rng.random() < 0.5:
+                words += ["flush", rng.choice(["buffered", "durable"]), 10000]
+            words += ["wait"]
+            if rng.random() < 0.5:
+                words += ["end", rng.choice(["FINISHED", "FAILED"])]
+        return words
+
+    def expected(self):
+        want = expect.Expected(self.scenario.seed)
+        for lane, metrics in ((0, 3), (1, 3), (2, 1), (3, 2)):
+            want.points(self.counter, lane, metrics)
+        return want.text(self.counter, 10, "params").text(self.counter, 11, "tags")
+
+
+class Worker(threading.Thread):
+    """One root, one experiment, its own random sequence."""
+
+    def __init__(self, number, args, build, uri, folder, shared):
+        super().__init__(name=f"worker{number}")
+        self.args, self.shared = args, shared
+        self.rng = random.Random(args.seed * 1000 + number)
+        self.experiment = f"chaos-{args.seed}-{number}-{os.getpid()}"
+        self.scenario = Scenario(build, folder / f"worker{number}", uri, seed=args.seed * 1000 + number)
+        self.runs = [OneRun(self.scenario, 0)]
+        self.error = None
+
+    def run(self):
+        try:
+            while self.shared.left():
+                if self.rng.random() < 0.25:
+                    self.sync_once()
+                else:
+                    self.train_once()
+        except Exception as e:  # shown by main
+            self.error = e
+            self.shared.stop = True
+
+    def life(self, kind, start):
+        """start(env, endless) -> process; killed at a named point or at a random moment. True when it was killed."""
+        point = self.shared.next_point(kind, self.rng)
+        names = self.scenario.folder / "points"
+        names.unlink(missing_ok=True)
+        env = {"MLOPS_POINTS_FILE": str(names)}
+        if point:
+            env["MLOPS_KILL_AT"] = f"{point}:{self.rng.choice([1, 1, 1, 2, 3])}"
+        process = start(env, point is None)
+        begin = time.monotonic()
+        try:
+            process.wait(self.rng.choice([0.02, 0.1, 0.3, 0.6]) * (0.3 + self.rng.random()) if point is None else 20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+        rc = process.wait()
+        if rc not in (0, -signal.SIGKILL) and not (kind == "sync" and rc > 0):
+            raise AssertionError(f"{kind} ended with {rc} after {time.monotonic() - begin:.1f} s (point {point})\n{self.scenario.tail()}")
+        killed = rc == -signal.SIGKILL
+        self.shared.note(kind, point, killed, names)
+        return killed
+
+    def train_once(self):
+        run = self.runs[-1]
+        if run.starts >= 14:
+            run = OneRun(self.scenario, len(self.runs))
+            self.runs.append(run)
+        run.starts += 1
+        online = self.rng.random() < 0.5
+        had_id = run.uid() is not None
+
+        def start(env, endless):
+            self.scenario.counter = run.counter
+            exit_ms = self.rng.choice([300, 3000])
+            return self.scenario.start(*run.words(self.rng, self.experiment, endless), deliver=online, exit_ms=exit_ms, env=env)
+
+        killed = self.life("online" if online else "offline", start)
+        self.wait_children(run)
+        run.counter.died(LANES)  # also when it lived on: its child may not have
+        if killed and not had_id and run.uid() is None:  # it may have a run that nobody knows the id of: it stays empty
+            if not any(run.counter.accepted(lane) for lane in LANES):
+                return
+            raise AssertionError("something was logged before the id was written")
+
+    def wait_children(self, run):
+        """A forked child outlives its killed parent: its lane is settled only when it is gone."""
+        until = time.monotonic() + 30
+        mark = run.counter.path.encode()
+        while time.monotonic() < until:
+            alive = False
+            for entry in pathlib.Path("/proc").iterdir():
+                if entry.name.isdigit():
+                    try:
+                        alive |= mark in (entry / "cmdline").read_bytes()
+                    except OSError:
+                        pass
+            if not alive:
+                return
+            time.sleep(0.01)
+        raise AssertionError("a forked child lives on for 30 s")
+
+    def sync_once(self):
+        self.life("sync", lambda env, _: self.scenario.start_mlops("sync", "--to", self.scenario.uri, env=env))
+
+    def finish(self, rest):
+        """Lets one sync live, then compares. -> (accepted, lost, duplicated, messages)"""
+        accepted = lost = duplicated = 0
+        messages = []
+        if not self.scenario.root.exists():
+            return 0, 0, 0, []
+        self.scenario.sync()
+        held = rest.runs(self.experiment)
+        uids = collections.Counter(run.uid for run in held)
+        for uid, count in uids.items():
+            if count > 1 or not uid:
+                duplicated += count
+                messages.append(f"{count} runs on the server with mlops.uid {uid!r}")
+        by_uid = {run.uid: run for run in held}
+        for one in self.runs:
+            want = one.expected()
+            accepted += want.accepted
+            server_run = by_uid.get(one.uid() or "")
+            if server_run is None:
+                missing = want.accepted + len(want.params) + len(want.tags)
+                lost += missing
+                if missing or one.uid():
+                    messages.append(f"{one.name} ({one.uid()}): not on the server, {missing} records lost")
+                    lost += not missing
+                continue
+            got = expect.compare(want, server_run, rest.points(server_run))
+            lost += len(got.lost)
+            duplicated += len(got.duplicated)
+            if not got.ok:
+                messages.append(f"{one.name} ({one.uid()}): {got}")
+                lost += len(got.wrong)
+            if server_run.status == "RUNNING":
+                messages.append(f"{one.name}: still RUNNING on the server, though its process is dead")
+                lost += 1
+        known = {one.uid() for one in self.runs}
+        for run in held:  # the runs whose start was cut before their id was written
+            if run.uid not in known and rest.points(run):
+                duplicated += 1
+                messages.append(f"run {run.uid} has points, but no trainer was told its id")
+        return accepted, lost, duplicated, messages
+
+
+class Shared:
+    """How many kills are left, and which named points were passed and killed at, by kind of process."""
+
+    def __init__(self, args):
+        self.args = args
+        self.lock = threading.Lock()
+        self.kills = 0
+        self.lives = 0
+        self.stop = False
+        self.passed = collections.defaultdict(set)  # kind -> names
+        self.killed_at = collections.Counter()
+        self.tried = collections.Counter()
+        self.started = time.monotonic()
+
+    def left(self):
+        with self.lock:
+            if self.lives > 20 * self.args.kills + 50:
+                raise AssertionError(f"only {self.kills} kills in {self.lives} lives: the point is never passed")
+            return not self.stop and self.kills < self.args.kills
+
+    def next_point(self, kind, rng):
+        """A named point this kind of process passes, rarest kill first; None: a random moment."""
+        with self.lock:
+            self.lives += 1
+            if self.args.point:
+                return self.args.point
+            names = sorted(self.passed[kind])
+            if not names or rng.random() < 0.4:
+                return None
+            fewest = min((self.killed_at[n], self.tried[n]) for n in names)
+            point = rng.choice([n for n in names if (self.killed_at[n], self.tried[n]) == fewest])
+            self.tried[point] += 1
+            return point
+
+    def note(self, kind, point, killed, file):
+        with self.lock:
+            if file.exists():
+                self.passed[kind] |= set(file.read_text().split())
+            if killed:
+                self.kills += 1
+                if point:
+                    self.killed_at[point] += 1
+                if self.kills % 50 == 0:
+                    print(f"chaos: {self.kills} kills, {len(self.killed_at)} named points, "
+                          f"{time.monotonic() - self.started:.0f} s", flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="scripts/chaos", description=__doc__.splitlines()[0])
+    parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(3), "big"))
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--point", help="kill at this named point only")
+    parser.add_argument("--server", default="mlflow3", choices=["mlflow3", "mlflow2"])
+    parser.add_argument("--uri", help="a server that runs already, instead of one of our own")
+    parser.add_argument("--workers", type=int, default=2, help="roots at the same time")
+    parser.add_argument("--list-points", action="store_true", help="print the named points of the source")
+    args = parser.parse_args()
+    if args.list_points:
+        print("\n".join(all_points()))
+        return 0
+    folder = pathlib.Path(os.environ.get("MLOPS_BUILD_DIR", servers.ROOT / "build" / "dev")).resolve()
+    build = types.SimpleNamespace(dir=folder, trainer=folder / "tests" / "trainer", mlops=folder / "src" / "cli" / "mlops")
+    if args.point and args.point not in all_points():
+        sys.exit(f"chaos: no point named {args.point}; scripts/chaos --list-points names them")
+    print(f"chaos: seed {args.seed}, {args.kills} kills", flush=True)
+    work = pathlib.Path(tempfile.mkdtemp(prefix="mlops-chaos-"))
+    server = None
+    try:
+        begin = time.monotonic()
+        if args.uri:
+            uri = args.uri
+        else:
+            server = servers.MlflowServer(args.server, folder=work / "server").start()
+            uri = server.uri
+        print(f"chaos: {args.server} at {uri} after {time.monotonic() - begin:.0f} s", flush=True)
+        shared = Shared(args)
+        workers = [Worker(n, args, build, uri, work, shared) for n in range(args.workers)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        rest = Rest(uri)
+        accepted = lost = duplicated = 0
+        failed = False
+        print(f"chaos: {shared.kills} kills done after {time.monotonic() - shared.started:.0f} s; delivering the rest", flush=True)
+        for worker in workers:
+            if worker.error is not None:
+                failed = True
+                print(f"chaos: {worker.name}: {worker.error}")
+                continue
+            a, n_lost, n_dup, messages = worker.finish(rest)
+            accepted, lost, duplicated = accepted + a, lost + n_lost, duplicated + n_dup
+            for message in messages:
+                print(f"chaos: {worker.name}: {message}")
+        named = all_points()
+        never = [n for n in named if not shared.killed_at[n]]
+        print(f"chaos: killed at {len(named) - len(never)} of {len(named)} named points, {sum(shared.killed_at.values())} times"
+              + (f"; never at: {' '.join(never)}" if never and not args.point else ""))
+        ok = not failed and lost == 0 and duplicated == 0 and accepted > 0
+        if ok:
+            shutil.rmtree(work, ignore_errors=True)
+        else:
+            print(f"chaos: what was left behind is in {work}; again with: scripts/chaos --seed {args.seed} --kills {args.kills}")
+        print(f"chaos: kills={shared.kills} accepted={accepted} lost={lost} duplicated={duplicated}", flush=True)
+        return 0 if ok else 1
+    finally:
+        if server is not None:
+            server.stop()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

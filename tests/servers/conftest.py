@@ -1,0 +1,86 @@
+"""Fixtures of the server tests. Servers start when first asked for, live for the session, and are always stopped.
+
+MLOPS_BUILD_DIR names the build to test (default build/dev). MLOPS_SERVERS, a comma list of mlflow3, mlflow2 and
+postgres, limits which servers are tried (default all).
+"""
+
+import os
+import pathlib
+import types
+
+import pytest
+
+import servers
+from rest import Rest
+
+
+def wanted(name):
+    chosen = os.environ.get("MLOPS_SERVERS")
+    if chosen is not None and name not in chosen.split(","):
+        pytest.skip(f"MLOPS_SERVERS={chosen}")
+
+
+@pytest.fixture(scope="session")
+def build():
+    """The programs under test: .dir, .trainer, .mlops (paths)."""
+    folder = pathlib.Path(os.environ.get("MLOPS_BUILD_DIR", servers.ROOT / "build" / "dev")).resolve()
+    found = types.SimpleNamespace(dir=folder, trainer=folder / "tests" / "trainer", mlops=folder / "src" / "cli" / "mlops")
+    for program in (found.trainer, found.mlops):
+        assert program.exists(), f"{program} is not built: cmake --build --preset dev"
+    return found
+
+
+@pytest.fixture(scope="session")
+def mlflow3():
+    wanted("mlflow3")
+    server = servers.MlflowServer("mlflow3")
+    try:
+        yield server.start()
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def mlflow2():
+    wanted("mlflow2")
+    server = servers.MlflowServer("mlflow2")
+    try:
+        yield server.start()
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    wanted("postgres")
+    cluster = servers.Postgres()
+    try:
+        yield cluster.start()
+    finally:
+        cluster.stop()
+
+
+@pytest.fixture(scope="session")
+def mlflow3_postgres(postgres):
+    server = servers.MlflowServer("mlflow3", store=postgres.database("mlflow3"))
+    try:
+        yield server.start()
+    finally:
+        server.stop()
+
+
+@pytest.fixture(params=["mlflow3", "mlflow2"])
+def server(request):
+    """Each SQLite server in turn."""
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+def rest(server):
+    return Rest(server.uri)
+
+
+@pytest.fixture
+def clean_env():
+    """The environment without anything that would steer the SDK."""
+    return {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "MLOPS_"))}
