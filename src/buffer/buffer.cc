@@ -191,6 +191,8 @@ class OwnBuffer final : public StoreFace<Buffer> {
 
 }  // namespace
 
+void prepare_library() { Kv::prepare_library(); }
+
 Result<std::unique_ptr<Buffer>> Buffer::open(const std::string& slot_dir) {
   const std::string dir = slot_dir + "/db";
   MLOPS_POINT("buffer.open");

@@ -98,6 +98,11 @@ struct Beat {
   std::vector<Uid> writers_gone;  // cursors of finished journals to delete
 };
 
+/// Makes everything that the database library creates on first use, with a throw-away store in memory (about 3 ms, and
+/// its two idle threads): the library's static destructors then run after every exit handler registered later, so a
+/// handler can still close a store, whenever exit comes. Once per process; databases of this room call it themselves.
+void prepare_library();
+
 /// Write side: the drain thread only (its Reader half is thread-safe).
 class Buffer : public Reader {
  public:

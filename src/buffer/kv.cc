@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <rocksdb/c.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <condition_variable>
 #include <cstdlib>
@@ -87,6 +88,17 @@ rocksdb_options_t* make_options(bool secondary) {
   return o;
 }
 
+pid_t library_pid = 0;  // of the process whose threads the library's background work runs on
+
+// A forked child has the library's tables without their threads: a store opened there would wait for them for ever.
+Status check_process() {
+  Kv::prepare_library();
+  if (library_pid == ::getpid()) return {};
+  return Status(
+      StatusCode::failed_precondition,
+      "a forked child cannot open a database: its parent used one before the fork; exec, or read in the parent");
+}
+
 // A store whose CURRENT is gone must not be made anew over its files.
 Status check_whole(const std::string& dir) {
   if (base::exists(dir + "/CURRENT")) return {};
@@ -161,7 +173,33 @@ class Kv::Use {
 Kv::Kv(std::unique_ptr<Rep> rep) : rep_(std::move(rep)) {}
 Kv::~Kv() { close(); }
 
+void Kv::prepare_library() {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    const BlockSignals blocked;
+    rocksdb_env_t* memory = rocksdb_create_mem_env();
+    rocksdb_options_t* options = make_options(false);
+    rocksdb_options_set_env(options, memory);
+    rocksdb_writeoptions_t* write = rocksdb_writeoptions_create();
+    rocksdb_flushoptions_t* flush = rocksdb_flushoptions_create();
+    char* error = nullptr;
+    rocksdb_t* db = rocksdb_open(options, "/prepare", &error);
+    if (db != nullptr) {
+      rocksdb_put(db, write, "k", 1, "v", 1, &error);
+      if (error == nullptr) rocksdb_flush(db, flush, &error);
+      rocksdb_close(db);
+    }
+    if (error != nullptr) rocksdb_free(error);  // the real store will say what is wrong
+    rocksdb_flushoptions_destroy(flush);
+    rocksdb_writeoptions_destroy(write);
+    rocksdb_options_destroy(options);
+    rocksdb_env_destroy(memory);
+    library_pid = ::getpid();
+  });
+}
+
 Result<std::unique_ptr<Kv>> Kv::open(const std::string& dir) {
+  if (Status s = check_process(); !s.ok()) return s;
   if (Status s = base::make_dirs(dir); !s.ok()) return s;
   if (Status s = check_whole(dir); !s.ok()) return s;
   auto rep = std::make_unique<Rep>();
@@ -177,6 +215,7 @@ Result<std::unique_ptr<Kv>> Kv::open(const std::string& dir) {
 
 Result<std::unique_ptr<Kv>> Kv::open_secondary(const std::string& dir, const std::string& scratch) {
   if (!base::exists(dir + "/CURRENT")) return Status(StatusCode::not_found, "no database in " + dir + " yet");
+  if (Status s = check_process(); !s.ok()) return s;
   if (Status s = base::make_dirs(scratch); !s.ok()) return s;
   auto rep = std::make_unique<Rep>();
   rep->options = make_options(true);

@@ -33,6 +33,8 @@ class Batch {
 
 class Kv {
  public:
+  /// See buffer::prepare_library.
+  static void prepare_library();
   /// Opens or makes the store in `dir`. A folder that holds data but no store is data_loss, never made anew.
   static Result<std::unique_ptr<Kv>> open(const std::string& dir);
   /// A reader of another process's store: sees what was written when it was opened or last refreshed.

@@ -6,7 +6,6 @@
 #include <chrono>
 
 #include "base/base.h"
-#include "client/lifecycle.h"
 
 namespace mlops::client {
 
@@ -94,7 +93,6 @@ void Core::starter_main() {
     std::unique_lock<std::mutex> lock(engines_mutex);
     if (engines_changed.wait_for(lock, std::chrono::milliseconds(20), [this] { return stopping; })) return;
   }
-  client::guard_exit();  // the database library has made its statics by now
   std::unique_lock<std::mutex> lock(engines_mutex);
   for (;;) {
     engines_changed.wait(lock, [this] { return stopping || !wanted.empty(); });

@@ -151,8 +151,8 @@ struct Registry {
   std::vector<Root*> roots;      // open ones
   std::vector<Core*> all_cores;  // ever made, for fork
   std::uint64_t next_client = 1;
-  pid_t pid = 0;        // of the process that made the first core; 0 none
-  bool forked() const;  // this process inherited cores and must open nothing
+  pid_t pid = 0;        // of the process that installed the lifecycle; 0 none
+  bool forked() const;  // this process inherited all that and must open nothing
 };
 Registry& registry();
 

@@ -143,7 +143,7 @@ class Deliverer {
       return Status(StatusCode::failed_precondition,
                     "deliver in a forked child: its parent has a client open; exec instead");
     }
-    install_lifecycle();
+    install_delivery_lifecycle();
     std::int64_t next_look = 0, next_report = 0;
     for (;;) {
       if (base::steady_ms() >= next_look) {
@@ -217,13 +217,13 @@ class Deliverer {
     work->drain = drain::Drain::start(std::move(*slot), nullptr, options);
     Result<std::shared_ptr<buffer::Reader>> reader = work->drain->reader(kOpenPatience);
     if (!reader.ok()) return reader.status();
-    guard_exit();
     work->reader = *reader;
     const std::int64_t patience = base::steady_ms() + 2'000;  // a living child of a dead process may stay on
-    while (!work->drain->recovered() && base::steady_ms() < patience && !stopped()) {
+    for (;;) {
+      if (Status s = work->drain->flush(Level::durable, kOpenPatience); !s.ok()) return s;
+      if (work->drain->settled() || base::steady_ms() >= patience || stopped()) return {};
       std::this_thread::sleep_for(std::chrono::milliseconds(2));
     }
-    return work->drain->flush(Level::durable, kOpenPatience);
   }
 
   Status read_beside(Work* work) {
@@ -241,7 +241,6 @@ class Deliverer {
                  ? Status(StatusCode::not_found, "no database yet")
                  : reader.status();
     }
-    guard_exit();
     work->reader = std::move(*reader);
     return {};
   }
@@ -307,7 +306,7 @@ class Deliverer {
         ++it;
         continue;
       }
-      const bool alone = work->drain != nullptr && work->drain->recovered();
+      const bool alone = work->drain != nullptr && work->drain->settled();
       if (options_.follow && alone) {  // give the slot back: the next process may want it
         const std::string dir = work->dir;
         close(work);

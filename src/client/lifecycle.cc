@@ -9,7 +9,9 @@
 #include <vector>
 
 #include "base/base.h"
+#include "buffer/buffer.h"
 #include "client/core.h"
+#include "http/http.h"
 
 namespace mlops::client {
 namespace {
@@ -85,9 +87,9 @@ void at_exit(int status, void*) {
 }
 
 #if defined(__GLIBC__)
-void register_guard() { ::on_exit(at_exit, nullptr); }
+void guard_exit() { ::on_exit(at_exit, nullptr); }
 #else
-void register_guard() {
+void guard_exit() {
   std::atexit([] { at_exit(0, nullptr); });  // a forked child's exit status is lost here: no on_exit
 }
 #endif
@@ -97,11 +99,20 @@ void register_guard() {
 void install_lifecycle() {
   static std::once_flag once;
   std::call_once(once, [] {
+    buffer::prepare_library();
+    registry().pid = ::getpid();
     ::pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
-    register_guard();
+    guard_exit();
   });
 }
 
-void guard_exit() { register_guard(); }
+void install_delivery_lifecycle() {
+  install_lifecycle();
+  static std::once_flag once;
+  std::call_once(once, [] {
+    http::prepare_library();
+    guard_exit();
+  });
+}
 
 }  // namespace mlops::client

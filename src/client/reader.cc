@@ -4,6 +4,7 @@
 #include <mutex>
 
 #include "client/env.h"
+#include "client/lifecycle.h"
 #include "view/view.h"
 
 MLOPS_NAMESPACE_BEGIN
@@ -38,6 +39,7 @@ Result<RunSummary> Reader::run(std::string_view id) const {
 }
 
 Result<Series> Reader::series(std::string_view run_id, std::string_view metric) const {
+  client::install_lifecycle();  // columns are read from the database; summaries are not
   const std::lock_guard<std::mutex> lock(impl_->mutex);
   return impl_->view->series(run_id, metric);
 }

@@ -46,7 +46,6 @@ Result<Core*> start_core(Root* root, std::unique_ptr<drain::Slot> slot) {
     for (const auto& engine : raw->current_engines()) engine->wake();
   });
   Registry& r = registry();
-  r.pid = raw->pid;
   r.all_cores.push_back(raw);
   root->cores.push_back(raw);
   for (const WantedEngine& d : root->destinations) raw->want_engine(d.uri, d.credentials);
@@ -145,6 +144,7 @@ Result<Core*> add_core(Root* root, const std::string& slot_dir) {
 }
 
 void add_destination(Root* root, const std::string& uri, const Credentials& credentials) {
+  install_delivery_lifecycle();
   const std::lock_guard<std::mutex> lock(registry().mutex);
   root->destinations.push_back({uri, credentials});
   for (Core* core : root->cores) core->want_engine(uri, credentials);

@@ -16,6 +16,7 @@
 #include "base/file.h"
 #include "buffer/buffer.h"
 #include "client/delivery_target.h"
+#include "client/lifecycle.h"
 #include "http/http.h"
 #include "ledger/ledger.h"
 #include "mlflow/mlflow.h"
@@ -233,6 +234,7 @@ class Verifier {
 MLOPS_NAMESPACE_BEGIN
 
 Result<VerifyReport> verify(std::string_view run_id, const VerifyOptions& options) {
+  client::install_delivery_lifecycle();
   Result<client::Target> target = client::find_target(options.root, options.to, options.credentials);
   if (!target.ok()) return target.status();
   return client::Verifier(std::move(*target)).run(run_id);

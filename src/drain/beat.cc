@@ -127,7 +127,10 @@ Status Worker::sync() {
   durable_points_ = points;
   slot_->control()->durable_beat.store(upto, std::memory_order_release);
   MLOPS_POINT("drain.durable");
-  if (sources_.synced()) dead_runs_open_ = true;
+  if (sources_.synced()) {
+    dead_runs_open_ = true;
+    last_dead_ = 0;
+  }
   shared_->call_back();
   return {};
 }

@@ -118,6 +118,11 @@ class ThreadDrain final : public Drain {
     return shared_->recovered;
   }
 
+  bool settled() const override {
+    const std::lock_guard lock(shared_->mutex);
+    return shared_->settled;
+  }
+
   Status close(Millis deadline) override {
     if (in_child_) return in_child();
     std::unique_lock lock(shared_->mutex);

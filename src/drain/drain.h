@@ -52,8 +52,10 @@ class Drain {
   /// Replacing it waits for a call in progress: what the old one uses may be destroyed after that.
   virtual void on_beat(std::function<void()> callback) = 0;
   virtual const Slot& slot() const = 0;
-  /// True when no journal of another writer (child, predecessor) is left to collect.
+  /// True when no journal of another writer (child, predecessor) is left to collect; as of the last beat.
   virtual bool recovered() const = 0;
+  /// recovered(), and the runs that dead processes left are ended.
+  virtual bool settled() const = 0;
   /// Last beat, fsync, memtable flush, database closed, lock released; bounded by `deadline`. Idempotent.
   virtual Status close(Millis deadline) = 0;
   /// In a forked child, from the atfork handler: closes the inherited lock, forgets the thread and the database.

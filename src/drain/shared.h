@@ -38,7 +38,7 @@ struct Shared {
   std::uint64_t buffered_flush = 0, durable_flush = 0;  // newest that is done
   std::uint64_t failed_flush = 0;                       // newest that failed, with why
   Status failure;
-  bool opened = false, recovered = false, finished = false;
+  bool opened = false, recovered = false, settled = false, finished = false;
   Status end;  // of the last beat and of closing
   DrainStats stats;
 

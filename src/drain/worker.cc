@@ -127,6 +127,7 @@ void Worker::answer(const Asked& a, bool durable) {
   shared_->buffered_flush = std::max(shared_->buffered_flush, a.flush);
   if (durable) shared_->durable_flush = std::max(shared_->durable_flush, a.flush);
   shared_->recovered = !sources_.others();
+  shared_->settled = shared_->recovered && !(dead_runs_open_ && options_.end_dead_runs);
   shared_->changed.notify_all();
 }
 

@@ -531,4 +531,6 @@ Result<std::unique_ptr<Connection>> Connection::create(const std::string& base_u
   return std::unique_ptr<Connection>(std::move(connection));
 }
 
+void prepare_library() { (void)global_init(); }
+
 }  // namespace mlops::http

@@ -77,4 +77,9 @@ class Connection {
 
 std::string escape(std::string_view text);  // percent-encoding of a query or path part
 
+/// Makes what libcurl and its TLS library make on first use (a few ms): their exit handlers then run after every one
+/// that is registered later, so a handler can still end a transfer in order. Once per process; connections call it
+/// themselves.
+void prepare_library();
+
 }  // namespace mlops::http

@@ -119,7 +119,7 @@ TEST(Processes, SixtySigkillsLoseNothingAndDoubleNothing) {
     EXPECT_EQ(t.damaged, 0u);
     // Per thread: no gap and no repetition in what was found; the total is what returned, plus at most the call in
     // flight.
-    std::int64_t sum = 0, beyond = 0;
+    std::int64_t sum = 0;
     for (int n = 0; n < kThreads; ++n) {
       const std::int64_t want = oracle->accepted[n];
       const auto steps = t.steps("m" + std::to_string(n));
@@ -127,11 +127,12 @@ TEST(Processes, SixtySigkillsLoseNothingAndDoubleNothing) {
       if (!steps.empty()) {
         ASSERT_GE(steps.back() + 1, want) << "lost";
         ASSERT_LE(steps.back() + 1, want + 1);
-        beyond += steps.back() + 1 - want;
       }
       sum += want;
     }
-    EXPECT_EQ(static_cast<std::int64_t>(durable->points[half] + t.points.size()), sum + beyond);
+    const auto held = static_cast<std::int64_t>(durable->points[half] + t.points.size());
+    EXPECT_GE(held, sum);
+    EXPECT_LE(held, sum + kThreads);
     const auto ops = static_cast<std::int64_t>(durable->ops[half] + t.ops.size());
     EXPECT_GE(ops, oracle->ops.load());
     EXPECT_LE(ops, oracle->ops.load() + 1);

@@ -150,7 +150,7 @@ class Postgres:
 
     def database(self, name):
         subprocess.run([str(self.bin / "createdb"), "-h", "127.0.0.1", "-p", str(self.port), "-U", "mlops", name], check=True)
-        return f"postgresql://mlops@127.0.0.1:{self.port}/{name}"
+        return f"postgresql+psycopg2://mlops@127.0.0.1:{self.port}/{name}"
 
     def stop(self):
         if self.process is not None:

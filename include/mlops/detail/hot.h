@@ -108,13 +108,6 @@ inline void log_point(Gate* gate, std::uint32_t generation, std::uint32_t key, d
         cell->value = value;
         __atomic_store_n(&cell->head, cell_sum(lane->seed, where, low, step, time_ms, value) | low, __ATOMIC_RELEASE);
         lane->cursor = cell + 1;
-#if PF == 1
-        __builtin_prefetch(cell + 16, 1);  // the lines of the next calls; harmless beyond the end
-#elif PF == 2
-        asm volatile("prefetchw %0" : : "m"(cell[16]));
-#elif PF == 3
-        asm volatile("prefetchw %0" : : "m"(cell[32]));
-#endif
         return;
       }
     }
