@@ -17,8 +17,7 @@ foreach(proto IN LISTS mlops_protos)
     DEPENDS ${proto} COMMENT "protoc ${rel}" VERBATIM)
   list(APPEND mlops_generated ${base}.cc)
 endforeach()
-set_source_files_properties(${mlops_generated} PROPERTIES SKIP_LINTING ON
-  COMPILE_OPTIONS "-w;$<$<BOOL:${MLOPS_SANITIZE}>:-fno-sanitize=undefined>")
+set_source_files_properties(${mlops_generated} PROPERTIES SKIP_LINTING ON COMPILE_OPTIONS -w)
 
 add_library(mlops_usage INTERFACE)
 target_compile_features(mlops_usage INTERFACE cxx_std_20)
