@@ -32,8 +32,8 @@ struct Credentials {
   std::string proxy{};        ///< e.g. http://proxy:3128; default HTTPS_PROXY, HTTP_PROXY, NO_PROXY as curl reads them
   bool insecure_tls = false;  ///< MLFLOW_TRACKING_INSECURE_TLS=true: no verification, warned once per open
   bool allow_plain_http = false;  ///< send credentials over http to other hosts
-  bool aws_sigv4 =
-      false;  ///< MLFLOW_TRACKING_AWS_SIGV4=true; keys from AWS_ACCESS_KEY_ID, _SECRET_ACCESS_KEY, _SESSION_TOKEN
+  /// MLFLOW_TRACKING_AWS_SIGV4=true; keys from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN.
+  bool aws_sigv4 = false;
   std::string aws_region{};   ///< AWS_REGION, AWS_DEFAULT_REGION
   std::string aws_service{};  ///< default "execute-api"
 };
@@ -57,8 +57,8 @@ struct Options {
   std::uint64_t retention_mib = 2048;  ///< delivered data kept per root; oldest ended runs go first
   std::uint32_t retention_days = 30;
   std::uint64_t quota_mib = 0;  ///< the root's hard limit: above it new points are dropped, reason `quota`; 0 = none
-  Millis exit_deadline{
-      10'000};  ///< bound of close and of process exit: drain, then try to deliver what waits; MLOPS_EXIT_DEADLINE_MS
+  /// Bound of close and of process exit: drain, then try to deliver what waits; MLOPS_EXIT_DEADLINE_MS.
+  Millis exit_deadline{10'000};
 };
 
 struct ExperimentOptions {
