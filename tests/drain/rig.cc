@@ -33,7 +33,7 @@ std::unique_ptr<Rig> Rig::open(const std::string& root, const RigOptions& option
   (*slot)->control_map.leak();  // rig->control is used after the drain, too
   auto map = base::Mapping::open(rig->dir + "/control", true, 4096);
   (*slot)->control_map = std::move(*map);
-  auto* bell = new std::atomic<Drain*>(nullptr);
+  const auto bell = std::make_shared<std::atomic<Drain*>>(nullptr);
   if (options.with_writer) {
     rig->core = reinterpret_cast<detail::Core*>(new std::uint64_t[8]);
     journal::WriterOptions w;

@@ -37,7 +37,9 @@ class Room {
     dir = ::mkdtemp(pattern.data());
     map = std::move(base::Mapping::create(dir + "/control", 4096, 4096).value());
     control = new (map.data()) Control{};
-    core = reinterpret_cast<detail::Core*>(::operator new(64));  // never given back, as a core
+    static auto* const cores = new std::vector<void*>;  // never given back, as a core
+    cores->push_back(::operator new(64));
+    core = static_cast<detail::Core*>(cores->back());
   }
   ~Room() {
     writer.reset();
