@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <memory>
 #include <mutex>
+#include <thread>
 #include <unordered_map>
 
 #include "base/base.h"
@@ -61,8 +62,12 @@ class Log {
     const auto at = level_of(level);
     if (!logger_.should_log(at)) return;
     // In a child forked while another thread logged, the mutex stays locked for good: a line is lost, never the child.
-    std::unique_lock<std::timed_mutex> lock(mutex_, std::chrono::milliseconds(200));
-    if (!lock.owns_lock()) return;
+    std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock);
+    for (int tries = 0; !lock.owns_lock(); ++tries) {
+      if (tries == 200) return;
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      (void)lock.try_lock();
+    }
     const std::int64_t now = steady_ms();
     if (now - window_start_ >= kWindowMs) {
       window_start_ = now;
@@ -87,7 +92,7 @@ class Log {
   }
 
  private:
-  std::timed_mutex mutex_;
+  std::mutex mutex_;
   spdlog::logger logger_;
   std::unordered_map<std::uint64_t, Seen> seen_;
   std::int64_t window_start_ = -kWindowMs;

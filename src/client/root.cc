@@ -119,6 +119,11 @@ Result<Root*> open_root(const Options& options, const Uid& prefer) {
                       "): its parent had a client open before the fork. Open it before the fork, or exec");
   }
   if (Status s = base::make_dirs(options.root); !s.ok()) return s;
+  if (base::is_network_fs(options.root)) {
+    base::log(base::LogLevel::warn, options.root +
+                                        " is on a network file system, where locks and mapped files may not hold: set "
+                                        "MLOPS_HOME to a local folder");
+  }
   Result<std::unique_ptr<drain::Slot>> slot = drain::acquire_slot(options.root, options.host, prefer);
   if (!slot.ok()) return slot.status();
   auto root = std::make_unique<Root>();

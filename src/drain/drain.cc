@@ -8,6 +8,7 @@
 #include <chrono>
 #include <system_error>
 #include <thread>
+#include <utility>
 
 #include "base/base.h"
 #include "drain/shared.h"
@@ -52,12 +53,9 @@ class ThreadDrain final : public Drain {
 
   ~ThreadDrain() override {
     if (in_child_) return;  // the thread is the parent's
+    close(Millis(10'000)).ignore();
     if (thread_ == nullptr) return;
-    if (close(Millis(10'000)).code() == StatusCode::deadline_exceeded) {
-      thread_->detach();  // it ends by itself; Shared lives as long
-    } else {
-      thread_->join();
-    }
+    thread_->detach();  // it ends by itself; Shared lives as long
     delete thread_;
   }
   ThreadDrain(const ThreadDrain&) = delete;
@@ -132,7 +130,11 @@ class ThreadDrain final : public Drain {
       return Status(StatusCode::deadline_exceeded,
                     "the last beat is not written yet; what waits is safe in the journal");
     }
-    return shared_->end;
+    const std::unique_ptr<std::thread> ended(std::exchange(thread_, nullptr));
+    const Status end = shared_->end;
+    lock.unlock();
+    if (ended != nullptr) ended->join();  // it has nothing left to do
+    return end;
   }
 
   void before_fork() override {
@@ -154,7 +156,7 @@ class ThreadDrain final : public Drain {
 
  private:
   const std::shared_ptr<Shared> shared_;
-  std::thread* thread_ = nullptr;  // leaked in a child
+  std::thread* thread_ = nullptr;  // guarded by Shared::mutex; leaked in a child
   bool in_child_ = false;
 };
 

@@ -61,8 +61,7 @@ Result<base::Mapping> own_control(const std::string& slot_dir) {
     std::memset(map->data(), 0, map->size());
     new (map->data()) journal::Control{};
     control->version = kControlVersion;
-    std::atomic_thread_fence(std::memory_order_release);
-    control->magic = kControlMagic;
+    __atomic_store_n(&control->magic, kControlMagic, __ATOMIC_RELEASE);  // last: open_control looks at it first
   }
   const auto clock = static_cast<std::uint64_t>(base::now_ms()) * 1000;
   if (control->ticket.load() < clock) control->ticket.store(clock);
@@ -154,7 +153,8 @@ Result<base::Mapping> open_control(const std::string& slot_dir) {
   auto map = base::Mapping::open(slot_dir + "/control", false, kPage);
   if (!map.ok()) return map.status();
   const auto* control = reinterpret_cast<const journal::Control*>(map->data());
-  if (map->size() < sizeof(journal::Control) || control->magic != kControlMagic || control->version > kControlVersion) {
+  if (map->size() < sizeof(journal::Control) || __atomic_load_n(&control->magic, __ATOMIC_ACQUIRE) != kControlMagic ||
+      control->version > kControlVersion) {
     return Status(StatusCode::data_loss, slot_dir + "/control is no control page of this version");
   }
   return map;
