@@ -30,7 +30,7 @@ bool same_on_server(const Point& a, const Point& b);
 /// Kinds are bytes on disk: append only.
 enum class OpKind : std::uint8_t {
   run_start = 1,   // key: experiment, value: run name, pairs: tags at creation; number: start number (1 first)
-  run_attach = 2,  // a process that does not own the run joins it; key: experiment
+  run_attach = 2,  // a process that does not own the run joins it; key: experiment, value: run name
   param = 3,       // key, value
   set_tag = 4,     // key, value
   delete_tag = 5,  // key

@@ -44,9 +44,6 @@ inline std::string slurp(const std::string& path) {
 inline void spill(const std::string& path, const std::string& bytes) {
   std::ofstream(path, std::ios::binary | std::ios::trunc) << bytes;
 }
-inline std::string golden(const std::string& name) {
-  return (std::filesystem::path(__FILE__).parent_path() / "golden" / name).string();
-}
 
 inline bool same_bits(const Block& a, const Block& b) {
   if (a.first_seq != b.first_seq || a.beat != b.beat || a.metric != b.metric || a.step != b.step ||

@@ -1,5 +1,6 @@
 // Golden files: today's code reads what version 1 wrote and writes the same bytes (docs/format.md explains them).
-// MLOPS_WRITE_GOLDEN=1 writes them anew: only when a version is added.
+#include "support/golden.h"
+
 #include <string>
 
 #include "buffer/envelope.h"
@@ -89,14 +90,8 @@ Summaries summaries() {
   return s;
 }
 
-// Writes when asked; answers the file's bytes.
-std::string golden_bytes(const std::string& name, const std::string& now) {
-  if (std::getenv("MLOPS_WRITE_GOLDEN") != nullptr) spill(golden(name), now);
-  return slurp(golden(name));
-}
-
 TEST(Golden, Block) {
-  const std::string bytes = golden_bytes("block.v1", encode_block(small_block()));
+  const std::string bytes = golden_bytes("buffer", "block.v1", encode_block(small_block()));
   ASSERT_FALSE(bytes.empty());
   EXPECT_EQ(bytes[1], 1);
   EXPECT_EQ(encode_block(small_block()), bytes);
@@ -106,7 +101,7 @@ TEST(Golden, Block) {
 }
 
 TEST(Golden, BlockWithZstd) {
-  const std::string bytes = golden_bytes("block-zstd.v1", encode_block(large_block()));
+  const std::string bytes = golden_bytes("buffer", "block-zstd.v1", encode_block(large_block()));
   ASSERT_FALSE(bytes.empty());
   Block back;
   ASSERT_TRUE(decode_block(bytes, &back).ok());
@@ -114,7 +109,7 @@ TEST(Golden, BlockWithZstd) {
 }
 
 TEST(Golden, Op) {
-  const std::string bytes = golden_bytes("op.v1", encode_op_record(op_record()));
+  const std::string bytes = golden_bytes("buffer", "op.v1", encode_op_record(op_record()));
   ASSERT_FALSE(bytes.empty());
   EXPECT_EQ(encode_op_record(op_record()), bytes);
   Record back;
@@ -129,7 +124,8 @@ TEST(Golden, Op) {
 
 TEST(Golden, Summary) {
   const Summaries want = summaries();
-  const std::string bytes = golden_bytes("summary.v1", encode_summary(want.identity, want.counters, want.runs));
+  const std::string bytes =
+      golden_bytes("buffer", "summary.v1", encode_summary(want.identity, want.counters, want.runs));
   ASSERT_FALSE(bytes.empty());
   EXPECT_EQ(encode_summary(want.identity, want.counters, want.runs), bytes);
   Summaries got;

@@ -1,0 +1,119 @@
+// Golden ledger: today's Ledger reads and goes on with a file of version 1, and writes the same bytes.
+#include "support/golden.h"
+
+#include <stdlib.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "base/file.h"
+#include "ledger/frames.h"
+
+namespace mlops::ledger {
+namespace {
+
+Uid uid_of(std::uint8_t first) {
+  Uid uid;
+  for (std::size_t i = 0; i < uid.bytes.size(); ++i) uid.bytes[i] = static_cast<std::uint8_t>(first + i);
+  return uid;
+}
+
+struct GoldenLedger : testing::Test {
+  void SetUp() override {
+    std::string pattern = testing::TempDir() + "/mlops-ledger-XXXXXX";
+    slot = ::mkdtemp(pattern.data());
+  }
+  void TearDown() override { base::remove_tree(slot).ignore(); }
+  std::string folder() const { return slot + "/delivery/d"; }
+  std::string slot;
+};
+
+// A lane that stands in the middle of a batch, and one with every field set.
+Lane plain_lane(std::uint64_t cursor) {
+  Lane lane;
+  lane.run = uid_of(0x10);
+  lane.server_id = "9f0c";
+  lane.experiment_id = "7";
+  lane.buffer_uid = uid_of(0x80);
+  lane.buffer_generation = 2;
+  lane.cursor = cursor;
+  lane.delivered = cursor - 2;
+  return lane;
+}
+Lane full_lane() {
+  Lane lane = plain_lane(300);
+  lane.run = uid_of(0x20);
+  lane.in_flight = 400;
+  lane.creating = lane.resend = lane.ended = true;
+  lane.dead = 1;
+  lane.parked = "gone \xff";
+  lane.watermark = 350;
+  return lane;
+}
+DeadLetter letter() { return {uid_of(0x20), 41, 2, "param lr", "no \xff", 1'790'000'000'000}; }
+LiveState live() { return {4, 1, 200, 3'000, 0.5, 8, "away"}; }
+
+TEST_F(GoldenLedger, WritesTheSameBytes) {
+  {
+    auto ledger = Ledger::open(slot, {"d", "http://127.0.0.1:5000"});
+    ASSERT_TRUE(ledger.ok()) << ledger.status().to_string();
+    ASSERT_TRUE((*ledger)->put(plain_lane(48)).ok());
+    ASSERT_TRUE((*ledger)->put(full_lane()).ok());
+    ASSERT_TRUE((*ledger)->add_dead(letter()).ok());
+    ASSERT_TRUE((*ledger)->put(plain_lane(1'047)).ok());
+    ASSERT_TRUE((*ledger)->note_health(live()).ok());
+    ASSERT_TRUE((*ledger)->sync().ok());
+  }
+  const std::string now = base::read_file(folder() + "/ledger").value();
+  EXPECT_EQ(now, golden_bytes("ledger", "ledger.v1", now));
+  const std::string health = base::read_file(folder() + "/live").value();
+  EXPECT_EQ(health, golden_bytes("ledger", "live.v1", health));
+}
+
+TEST_F(GoldenLedger, ReadsAndGoesOn) {
+  ASSERT_TRUE(base::make_dirs(folder()).ok());
+  std::filesystem::copy_file(golden_path("ledger", "ledger.v1"), folder() + "/ledger");
+  std::filesystem::copy_file(golden_path("ledger", "live.v1"), folder() + "/live");
+  {
+    auto ledger = Ledger::open(slot, {"d", "http://127.0.0.1:5000"});
+    ASSERT_TRUE(ledger.ok()) << ledger.status().to_string();
+    EXPECT_EQ((*ledger)->lane(uid_of(0x10)).cursor, 1'047u);
+    ASSERT_TRUE((*ledger)->put(plain_lane(1'048)).ok());
+  }
+  const auto seen = Ledger::read(slot, "d");
+  ASSERT_TRUE(seen.ok()) << seen.status().to_string();
+  EXPECT_EQ(seen->destination.name, "d");
+  EXPECT_EQ(seen->destination.uri, "http://127.0.0.1:5000");
+  ASSERT_EQ(seen->lanes.size(), 2u);
+  EXPECT_EQ(seen->lanes.at(uid_of(0x10)).cursor, 1'048u);
+  const Lane& full = seen->lanes.at(uid_of(0x20));
+  const Lane want = full_lane();
+  EXPECT_EQ(full.server_id, want.server_id);
+  EXPECT_EQ(full.experiment_id, want.experiment_id);
+  EXPECT_EQ(full.buffer_uid, want.buffer_uid);
+  EXPECT_EQ(full.buffer_generation, want.buffer_generation);
+  EXPECT_EQ(full.cursor, want.cursor);
+  EXPECT_EQ(full.in_flight, want.in_flight);
+  EXPECT_TRUE(full.creating && full.resend && full.ended);
+  EXPECT_EQ(full.delivered, want.delivered);
+  EXPECT_EQ(full.dead, want.dead);
+  EXPECT_EQ(full.parked, want.parked);
+  EXPECT_EQ(full.watermark, want.watermark);
+  ASSERT_EQ(seen->dead.size(), 1u);
+  EXPECT_EQ(seen->dead[0].run, letter().run);
+  EXPECT_EQ(seen->dead[0].seq, 41u);
+  EXPECT_EQ(seen->dead[0].count, 2u);
+  EXPECT_EQ(seen->dead[0].what, letter().what);
+  EXPECT_EQ(seen->dead[0].reason, letter().reason);
+  EXPECT_EQ(seen->dead[0].time_ms, letter().time_ms);
+  EXPECT_EQ(seen->live.state, 4);
+  EXPECT_EQ(seen->live.retries, 1u);
+  EXPECT_EQ(seen->live.requests, 200u);
+  EXPECT_EQ(seen->live.bytes_sent, 3'000u);
+  EXPECT_EQ(seen->live.lag_seconds, 0.5);
+  EXPECT_EQ(seen->live.error_code, 8);
+  EXPECT_EQ(seen->live.error, "away");
+}
+
+}  // namespace
+}  // namespace mlops::ledger
