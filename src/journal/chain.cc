@@ -22,6 +22,16 @@ namespace {
 
 pthread_key_t g_exit_key;
 
+// Word by word: an estimate (Collector::pending) may look at a word that is payload in the making.
+void copy_payload(Cell* to, std::string_view payload) {
+  auto* words = reinterpret_cast<std::uint64_t*>(to);
+  for (std::size_t at = 0; at < payload.size(); at += sizeof(std::uint64_t)) {
+    std::uint64_t word = 0;
+    std::memcpy(&word, payload.data() + at, std::min(sizeof word, payload.size() - at));
+    __atomic_store_n(words + at / sizeof word, word, __ATOMIC_RELAXED);
+  }
+}
+
 }  // namespace
 
 void give_back(Chain* chain) {
@@ -158,7 +168,7 @@ bool Chains::put(Chain* chain, std::uint8_t kind, std::uint32_t key, std::uint64
     if (rest != nullptr) publish(rest, old_seed, 0, detail::kCellSkip, 0, 0, 0);
   }
   Cell* head = chain->cursor;
-  if (!payload.empty()) std::memcpy(static_cast<void*>(head + 1), payload.data(), payload.size());
+  copy_payload(head + 1, payload);
   MLOPS_POINT("journal.payload");
   publish(head, chain->seed, key, kind, static_cast<std::int64_t>(payload.size()),
           static_cast<std::int64_t>(base::hash64(payload, chain->seed)), ticket_bits(ticket));

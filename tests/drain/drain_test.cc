@@ -197,7 +197,7 @@ TEST(Drain, AForkedChildsJournalIsCollected) {
   }
   rig->drain->after_fork_in_parent();
   EXPECT_EQ(test::wait_for(child), 0);
-  for (int i = 0; i < 500 && (!rig->drain->recovered() || rig->drain->stats().buffered < kPoints + 1u); ++i) {
+  for (int i = 0; i < 3000 && (!rig->drain->recovered() || rig->drain->stats().buffered < kPoints + 1u); ++i) {
     ASSERT_TRUE(flush(*rig).ok());
     ::usleep(10'000);
   }
