@@ -195,16 +195,18 @@ class Deliverer {
     auto work = std::make_unique<Work>();
     work->dir = info.dir;
     Status s = info.alive ? read_beside(work.get()) : own(work.get());
+    if (s.code() == StatusCode::unavailable && work->drain == nullptr) s = read_beside(work.get());  // taken meanwhile
     if (s.ok()) s = start_engine(work.get());
     if (s.code() == StatusCode::not_found && info.alive) return;  // nothing buffered there yet
     if (!s.ok()) {
-      problem_ = Status(s.code(), info.dir + ": " + std::string(s.message()));
+      problems_[info.dir] = Status(s.code(), info.dir + ": " + std::string(s.message()));
       if (s.code() != StatusCode::unavailable) {
-        base::log(base::LogLevel::warn, problem_.to_string());
+        if (options_.follow) base::log(base::LogLevel::warn, problems_[info.dir].to_string());  // else the report says it
         settled_[info.dir] = lock_time(info.dir);
       }
       return;
     }
+    problems_.erase(info.dir);
     works_[info.dir] = std::move(work);
   }
 
@@ -215,15 +217,21 @@ class Deliverer {
     options.root = target_.root;
     options.end_dead_runs = options_.end_dead_runs;
     work->drain = drain::Drain::start(std::move(*slot), nullptr, options);
-    Result<std::shared_ptr<buffer::Reader>> reader = work->drain->reader(kOpenPatience);
-    if (!reader.ok()) return reader.status();
-    work->reader = *reader;
+    // A flush opens the database, and says at once why it cannot be opened or written.
+    const std::int64_t open_until = base::steady_ms() + kOpenPatience.count();
     const std::int64_t patience = base::steady_ms() + 2'000;  // a living child of a dead process may stay on
     for (;;) {
-      if (Status s = work->drain->flush(Level::durable, kOpenPatience); !s.ok()) return s;
-      if (work->drain->settled() || base::steady_ms() >= patience || stopped()) return {};
+      const Status s = work->drain->flush(Level::durable, Millis(200));
+      const bool more_time = base::steady_ms() < open_until && !stopped();
+      if (s.code() == StatusCode::deadline_exceeded && more_time) continue;
+      if (!s.ok()) return s;
+      if (work->drain->settled() || base::steady_ms() >= patience || stopped()) break;
       std::this_thread::sleep_for(std::chrono::milliseconds(2));
     }
+    Result<std::shared_ptr<buffer::Reader>> reader = work->drain->reader(Millis(200));
+    if (!reader.ok()) return reader.status();
+    work->reader = *reader;
+    return {};
   }
 
   Status read_beside(Work* work) {
@@ -357,7 +365,7 @@ class Deliverer {
     }
     sum.total += closed_total_;
     sum.delivered += closed_total_;
-    if (sum.last_error.ok()) sum.last_error = problem_;
+    if (sum.last_error.ok() && !problems_.empty()) sum.last_error = problems_.begin()->second;
     if (waiting == 0) {
       sum.seconds_left = 0;
     } else if (sum.points_per_second > 0) {
@@ -372,6 +380,12 @@ class Deliverer {
     report.status = Status();
     for (auto& [dir, work] : works_) add_to_report(work.get(), &report);
     works_.clear();
+    for (const auto& [dir, problem] : problems_) {  // by what its files say: what only its journals hold is not counted
+      const Count count = count_slot(dir, target_.destination.name);
+      report.runs += count.runs;
+      report.waiting += count.waiting;
+      if (report.status.ok()) report.status = problem;
+    }
     const Status last = report.status;
     report.status = Status();
     if (report.waiting != 0 || report.parked != 0) {
@@ -380,8 +394,8 @@ class Deliverer {
       if (!last.ok()) words += ": " + std::string(last.message());
       const StatusCode code = !last.ok() ? last.code() : StatusCode::deadline_exceeded;
       report.status = Status(report.parked != 0 ? StatusCode::failed_precondition : code, words);
-    } else if (!problem_.ok()) {
-      report.status = problem_;
+    } else if (!problems_.empty()) {
+      report.status = last;
     }
     return report;
   }
@@ -412,7 +426,7 @@ class Deliverer {
   std::map<std::string, std::int64_t> settled_;  // free slots with nothing left to do, and when they were last locked
   DeliverReport closed_;                         // of slots given back
   std::uint64_t closed_total_ = 0;
-  Status problem_;
+  std::map<std::string, Status> problems_;       // slots that cannot be opened, and why
 };
 
 }  // namespace

@@ -5,6 +5,7 @@
 
 #include "client/env.h"
 #include "client/lifecycle.h"
+#include "drain/slot.h"
 #include "view/view.h"
 
 MLOPS_NAMESPACE_BEGIN
@@ -46,7 +47,14 @@ Result<Series> Reader::series(std::string_view run_id, std::string_view metric) 
 
 Result<Health> Reader::health() const {
   const std::lock_guard<std::mutex> lock(impl_->mutex);
-  return impl_->view->health();
+  Result<Health> health = impl_->view->health();
+  if (!health.ok() || !health->buffer.ok()) return health;
+  // What a process says whose disk is full: its summary file is as old as its last write.
+  const Result<std::vector<drain::SlotInfo>> slots = drain::find_slots(impl_->root);
+  for (std::size_t i = 0; slots.ok() && i < slots->size() && health->buffer.ok(); ++i) {
+    health->buffer = drain::buffer_trouble((*slots)[i]);
+  }
+  return health;
 }
 
 const std::string& Reader::root() const noexcept { return impl_->root; }

@@ -160,6 +160,20 @@ Result<base::Mapping> open_control(const std::string& slot_dir) {
   return map;
 }
 
+Status buffer_trouble(const SlotInfo& slot) {
+  if (!slot.alive) return {};
+  const auto map = open_control(slot.dir);
+  if (!map.ok()) return {};
+  const auto* control = reinterpret_cast<const journal::Control*>(map->data());
+  const std::uint32_t code = control->buffer_code.load(std::memory_order_acquire);
+  if (code == 0) return {};
+  std::string words(control->buffer_words, ::strnlen(control->buffer_words, sizeof control->buffer_words));
+  words = slot.dir + ": the buffer cannot be written, the journal holds on: " + words;
+  return Status(code <= static_cast<std::uint32_t>(StatusCode::internal) ? static_cast<StatusCode>(code)
+                                                                         : StatusCode::internal,
+                std::move(words));
+}
+
 bool has_live_attachment(const std::string& root, const base::Uid& run) {
   const auto slots = find_slots(root);
   if (!slots.ok()) return false;

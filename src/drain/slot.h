@@ -33,6 +33,9 @@ struct SlotInfo {
 /// The control page of a slot, read only, for those who do not own it. not_found, or data_loss when it is none.
 Result<base::Mapping> open_control(const std::string& slot_dir);
 
+/// Why the living owner of this slot cannot write its database; ok when it can, or when nobody owns the slot.
+Status buffer_trouble(const SlotInfo& slot);
+
 /// All slots of a root, of every host, sorted. A missing root: not_found.
 Result<std::vector<SlotInfo>> find_slots(const std::string& root);
 /// Takes the free slot that holds `prefer` (a run's uid, may be zero: by its summary), else any free one of this host,

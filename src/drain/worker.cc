@@ -68,6 +68,7 @@ Status Worker::open() {
   buffer_ = std::move(fresh);
   runs_.set_history(buffer_.get());
   buffer_status_ = Status();
+  say_to_others(buffer_status_);
   backoff_ = 0;
   if (opened_at_ == 0) opened_at_ = base::steady_ms();
   last_sync_ = base::steady_ms();
@@ -88,6 +89,7 @@ void Worker::fail(const Status& why, const Asked& a) {
               "the buffer " + slot_->dir + " cannot be written: " + why.to_string() + "; the journal holds on");
   }
   buffer_status_ = why;
+  say_to_others(why);
   shared_->facade->set(nullptr, why);
   runs_.set_history(nullptr);
   buffer_.reset();
@@ -98,6 +100,16 @@ void Worker::fail(const Status& why, const Asked& a) {
   shared_->failed_flush = std::max(shared_->failed_flush, a.flush);
   shared_->failure = why;
   shared_->changed.notify_all();
+}
+
+void Worker::say_to_others(const Status& buffer) {
+  journal::Control* control = slot_->control();
+  control->buffer_code.store(0, std::memory_order_release);
+  if (buffer.ok()) return;
+  const std::size_t size = std::min(buffer.message().size(), sizeof control->buffer_words - 1);
+  std::memcpy(control->buffer_words, buffer.message().data(), size);
+  control->buffer_words[size] = '\0';
+  control->buffer_code.store(static_cast<std::uint32_t>(buffer.code()), std::memory_order_release);
 }
 
 bool Worker::beat_due(const Asked& a) {

@@ -11,7 +11,10 @@ from rest import Rest
 
 
 class Scenario:
-    def __init__(self, build, folder, uri="", seed=1, finite=False, env=None):
+    """prefix: words before each program's own, to run it as another user or in another mount namespace."""
+
+    def __init__(self, build, folder, uri="", seed=1, finite=False, env=None, prefix=()):
+        self.prefix = [str(word) for word in prefix]
         self.build, self.folder, self.uri, self.seed, self.finite = build, pathlib.Path(folder), uri, seed, finite
         self.folder.mkdir(parents=True, exist_ok=True)
         self.root = self.folder / "root"
@@ -49,7 +52,7 @@ class Scenario:
         with open(self.log, "a") as err:
             err.write(f"$ mlops {' '.join(map(str, words))}\n")
             err.flush()
-            got = subprocess.run([str(self.build.mlops), *map(str, words)], env={**self.env, **(env or {})}, stdin=subprocess.DEVNULL,
+            got = subprocess.run([*self.prefix, str(self.build.mlops), *map(str, words)], env={**self.env, **(env or {})}, stdin=subprocess.DEVNULL,
                                  stdout=subprocess.PIPE, stderr=err, timeout=seconds, cwd=self.folder, text=True)
         if rc is not None:
             assert got.returncode == rc, f"mlops {' '.join(map(str, words))}: {got.returncode}\n{got.stdout[-2000:]}\n{self.tail()}"
@@ -62,7 +65,7 @@ class Scenario:
         with open(self.log, "a") as out:
             out.write(f"$ {' '.join(command)}\n")
             out.flush()
-            return subprocess.Popen(command, env={**self.env, **(env or {})}, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+            return subprocess.Popen([*self.prefix, *command], env={**self.env, **(env or {})}, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
                                     cwd=self.folder)
 
     def _finish(self, process, seconds, rc):
@@ -78,6 +81,14 @@ class Scenario:
     def stop(self, process, sig=signal.SIGTERM, seconds=60):
         process.send_signal(sig)
         return self._finish(process, seconds, None)
+
+    def mark(self):
+        """A place in the log, for said()."""
+        return self.log.stat().st_size if self.log.exists() else 0
+
+    def said(self, mark):
+        """What the programs wrote since mark()."""
+        return self.log.read_bytes()[mark:].decode(errors="replace")
 
     def tail(self):
         return self.log.read_text(errors="replace")[-3000:]

@@ -40,7 +40,8 @@ constexpr char kVerbs[] =
     "named LANE N | many LANE N WIDTH | stamped LANE N T0_MS | brief LANE N (a thread per point)\n"
     "params LANE N | tags LANE N | param KEY VALUE | tag KEY VALUE | delete-tag KEY | note TEXT | rename NAME\n"
     "special METRIC | same METRIC TIMES T_MS | closed METRIC (log through a handle after end)\n"
-    "flush buffered|durable|delivered MS | sleep MS | health FILE | end STATUS | close | detach-thread LANE N\n"
+    "flush buffered|durable|delivered MS | sleep MS | await FILE (until it is there) | health FILE | end STATUS | close\n"
+    "detach-thread LANE N\n"
     "fork exit|_exit|abort ... endfork | wait | exec WORDS... | unwind | exit CODE | _exit CODE | abort | kill\n";
 
 constexpr int kLanes = 512;
@@ -264,7 +265,10 @@ class Trainer {
       flush();
     else if (v == "sleep")
       std::this_thread::sleep_for(std::chrono::milliseconds(number()));
-    else if (v == "health")
+    else if (v == "await") {
+      for (const std::string file = next(); ::access(file.c_str(), F_OK) != 0;)
+        std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    } else if (v == "health")
       health();
     else if (v == "end")
       end();
@@ -425,7 +429,8 @@ class Trainer {
     const mlops::Health h = client_->health();
     std::string text = "{\"accepted\": " + std::to_string(h.accepted) + ", \"merged\": " + std::to_string(h.merged) +
                        ", \"buffered\": " + std::to_string(h.buffered) + ", \"durable\": " + std::to_string(h.durable) +
-                       ", \"dropped\": {";
+                       ", \"buffer\": \"" + mlops::status_code_name(h.buffer.code()) + "\", \"buffer_message\": \"" +
+                       std::string(h.buffer.message()) + "\", \"dropped\": {";
     bool first = true;
     for (const auto& [reason, count] : h.dropped) {
       text += std::string(first ? "" : ", ") + "\"" + reason + "\": " + std::to_string(count);
