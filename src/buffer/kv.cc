@@ -21,7 +21,8 @@ namespace {
 
 constexpr std::size_t kMemtable = std::size_t{4} << 20, kCache = std::size_t{2} << 20, kBlock = std::size_t{8} << 10;
 constexpr std::uint64_t kWal = std::uint64_t{16} << 20;
-constexpr int kSilent = 6;  // rocksdb::InfoLogLevel: above FATAL (4), and above HEADER (5), whose lines FATAL lets through
+constexpr int kSilent =
+    6;  // rocksdb::InfoLogLevel: above FATAL (4), and above HEADER (5), whose lines FATAL lets through
 
 rocksdb_writebatch_t* batch_of(void* rep) { return static_cast<rocksdb_writebatch_t*>(rep); }
 
