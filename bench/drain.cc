@@ -1,45 +1,21 @@
 // Drain on one core: one producer at full speed (it waits while the journal is full), the drain collects, packs and
 // writes to RocksDB beside it. Points per second of the drain thread's own CPU time, and bytes per point on disk after
-// the close. One line per data set: 20 metrics per step, ten steps per millisecond.
+// the close. Two data sets: 20 metrics per step, ten steps per millisecond.
 #include "drain/drain.h"
-
-#include <dirent.h>
-#include <stdlib.h>
 
 #include <atomic>
 #include <chrono>
-#include <cmath>
-#include <cstdio>
-#include <cstring>
-#include <fstream>
 #include <random>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
 #include "base/base.h"
 #include "base/file.h"
+#include "support.h"
 
+namespace mlops::bench {
 namespace {
-
-using namespace mlops;
-
-/// CPU seconds of this process's threads named mlops-drain.
-double drain_cpu() {
-  double sum = 0;
-  DIR* dir = ::opendir("/proc/self/task");
-  while (const dirent* e = ::readdir(dir)) {
-    if (e->d_name[0] == '.') continue;
-    const std::string task = std::string("/proc/self/task/") + e->d_name;
-    std::string name;
-    std::ifstream(task + "/comm") >> name;
-    if (name != "mlops-drain") continue;
-    double ns = 0;
-    std::ifstream(task + "/schedstat") >> ns;
-    sum += ns * 1e-9;
-  }
-  ::closedir(dir);
-  return sum;
-}
 
 std::atomic<drain::Drain*> g_drain{nullptr};
 
@@ -50,25 +26,26 @@ struct Set {
 };
 
 const Set kSets[] = {
-    {"drain_float32", 10e6,
+    {"float32-origin", 10e6,
      [](std::mt19937_64& r, std::int64_t step, int m) {
        return static_cast<double>(static_cast<float>(2.0 / (1 + 0.01 * static_cast<double>(step % 10'000)) + 0.1 * m +
                                                      1e-3 * static_cast<double>(r() >> 11) * 0x1p-53));
      }},
-    {"drain_float64", 5e6,
+    {"float64 noise", 5e6,
      [](std::mt19937_64& r, std::int64_t, int) { return static_cast<double>(r() >> 11) * 0x1p-53; }},
 };
 
-void run(const Set& set) {
+void check(const Status& status) {
+  if (!status.ok()) throw std::runtime_error(status.to_string());
+}
+
+void measure(Report& report, const Set& set) {
   constexpr int kMetrics = 20;
   constexpr std::int64_t kPoints = 6'000'000;
-  std::string root = "/tmp/mlops-bench-XXXXXX";
-  if (::mkdtemp(root.data()) == nullptr) return;
+  const TempFolder folder;
+  const std::string& root = folder.path();
   auto slot = drain::acquire_slot(root, "bench", {});
-  if (!slot.ok()) {
-    std::fprintf(stderr, "%s\n", slot.status().to_string().c_str());
-    return;
-  }
+  check(slot.status());
   const std::string dir = (*slot)->dir;
   auto* core = reinterpret_cast<detail::Core*>(new std::uint64_t[8]);
   journal::WriterOptions options;
@@ -78,10 +55,7 @@ void run(const Set& set) {
     if (drain::Drain* drain = g_drain.load()) drain->wake();
   };
   auto made = journal::Writer::create(options, (*slot)->control(), core);
-  if (!made.ok()) {
-    std::fprintf(stderr, "%s\n", made.status().to_string().c_str());
-    return;
-  }
+  check(made.status());
   journal::Writer* writer = made->release();
   journal::bind_core(core, writer);
   detail::Gate* gate = journal::open_gate(core);
@@ -107,7 +81,7 @@ void run(const Set& set) {
   auto drain = drain::Drain::start(std::move(*slot), writer, d);
   g_drain.store(drain.get());
   Status s = drain->flush(Level::durable, Millis(60'000));
-  const double cpu0 = drain_cpu();
+  const std::uint64_t cpu0 = threads_cpu_ns("mlops-drain");
   const auto begin = std::chrono::steady_clock::now();
   for (std::int64_t i = 0; i < kPoints; ++i) {
     const std::int64_t step = i / kMetrics;
@@ -116,28 +90,23 @@ void run(const Set& set) {
   }
   if (s.ok()) s = drain->flush(Level::durable, Millis(120'000));
   const double wall = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-  const double cpu = drain_cpu() - cpu0;
+  const double cpu = static_cast<double>(threads_cpu_ns("mlops-drain") - cpu0) * 1e-9;
   const auto stats = drain->stats();
   g_drain.store(nullptr);
   writer->close();
   if (s.ok()) s = drain->close(Millis(60'000));
-  if (!s.ok() || stats.buffered != static_cast<std::uint64_t>(kPoints)) {
-    std::fprintf(stderr, "%s: %s, %llu points\n", set.name, s.to_string().c_str(),
-                 static_cast<unsigned long long>(stats.buffered));
-    std::exit(1);
-  }
-  const double rate = static_cast<double>(kPoints) / cpu;
-  std::printf(
-      "%-16s %6.2f M points/s of CPU (%.1f ns/point; %.2f M/s wall, %llu beats)  %.2f B/point  goal %.0f M: %s\n",
-      set.name, rate * 1e-6, 1e9 / rate, static_cast<double>(kPoints) / wall * 1e-6,
-      static_cast<unsigned long long>(stats.beats),
-      static_cast<double>(base::disk_usage(dir + "/db")) / static_cast<double>(kPoints), set.goal * 1e-6,
-      rate >= set.goal ? "met" : "MISSED");
-  base::remove_tree(root).ignore();
+  check(s);
+  if (stats.buffered != static_cast<std::uint64_t>(kPoints))
+    throw std::runtime_error(std::to_string(stats.buffered) + " points buffered");
+  const std::string name = std::string("drain, 20 metrics, ") + set.name;
+  const double n = static_cast<double>(kPoints);
+  report.add({name + ", per second of one core", n / cpu, "points/s", "", 0, Better::more, set.goal});
+  report.add({name + ", per second of wall, producer beside it", n / wall, "points/s"});
+  report.add({name + ", closed database", static_cast<double>(base::disk_usage(dir + "/db")) / n, "B/point"});
 }
+
+const Group g32("drain.float32", [](Report& report) { measure(report, kSets[0]); });
+const Group g64("drain.float64", [](Report& report) { measure(report, kSets[1]); });
 
 }  // namespace
-
-int main() {
-  for (const Set& set : kSets) run(set);
-}
+}  // namespace mlops::bench

@@ -262,6 +262,17 @@ std::uint64_t thread_cpu_ns() {
   return static_cast<std::uint64_t>(t.tv_sec) * 1'000'000'000u + static_cast<std::uint64_t>(t.tv_nsec);
 }
 
+std::uint64_t threads_cpu_ns(const std::string& prefix) {
+  std::uint64_t sum = 0;
+  for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+    std::string name;
+    std::ifstream(task.path() / "comm") >> name;
+    std::uint64_t ns = 0;
+    if (name.rfind(prefix, 0) == 0 && std::ifstream(task.path() / "schedstat") >> ns) sum += ns;
+  }
+  return sum;
+}
+
 double median(std::vector<double> values) { return percentile(values, 0.5); }
 
 double percentile(std::vector<double>& values, double p) {

@@ -65,6 +65,8 @@ void run_sibling(Report& report, const std::string& program);
 // -------------------------------------------------------------------------------------------------------
 std::uint64_t now_ns();         // CLOCK_MONOTONIC
 std::uint64_t thread_cpu_ns();  // CLOCK_THREAD_CPUTIME_ID
+/// CPU time of this process's living threads whose name begins so, by their own clocks.
+std::uint64_t threads_cpu_ns(const std::string& prefix);
 double median(std::vector<double> values);
 /// p in 0..1, nearest rank.
 double percentile(std::vector<double>& values, double p);

@@ -150,14 +150,17 @@ class Deliverer {
         if (Status s = look_for_slots(); !s.ok()) return s;
         next_look = base::steady_ms() + 500;
       }
-      const bool idle = step();
+      Work* busy = nullptr;
+      const bool idle = step(&busy);
       if (base::steady_ms() >= next_report) {
         report_progress();
         next_report = base::steady_ms() + 200;
       }
       if (stopped()) break;
       if (idle && !options_.follow) break;
-      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+      // While an engine works, it says when it is done; looking on costs CPU.
+      if (busy == nullptr || busy->engine->wait_idle(Millis(100)).code() != StatusCode::deadline_exceeded)
+        std::this_thread::sleep_for(std::chrono::milliseconds(20));
     }
     return finish();
   }
@@ -299,8 +302,8 @@ class Deliverer {
     return now - work->blocked_since > 3'000;
   }
 
-  // True when nothing more can be done now.
-  bool step() {
+  // True when nothing more can be done now; else *busy is an engine at work.
+  bool step(Work** busy) {
     bool idle = true;
     for (auto it = works_.begin(); it != works_.end();) {
       Work* work = it->second.get();
@@ -312,6 +315,7 @@ class Deliverer {
           continue;
         }
         idle = false;
+        if (*busy == nullptr) *busy = work;
         ++it;
         continue;
       }
