@@ -54,6 +54,7 @@ class Scenario:
             err.flush()
             got = subprocess.run([*self.prefix, str(self.build.mlops), *map(str, words)], env={**self.env, **(env or {})}, stdin=subprocess.DEVNULL,
                                  stdout=subprocess.PIPE, stderr=err, timeout=seconds, cwd=self.folder, text=True)
+        self.last_rc = got.returncode
         if rc is not None:
             assert got.returncode == rc, f"mlops {' '.join(map(str, words))}: {got.returncode}\n{got.stdout[-2000:]}\n{self.tail()}"
         return got.stdout
