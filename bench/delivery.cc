@@ -29,11 +29,11 @@ constexpr int kMetrics = 20;
 constexpr std::size_t kBigRequest = 20'000;  // bytes: a log-batch with points, not a run's beginning or end
 
 struct Measured {
-  double rate = 0;           // points/s
-  double whole_rate = 0;     // of the SDK: from the first call to the return of deliver(), runs begun and ended
-  double share = 0;          // of the client, in the request's time, over all cycles (one connection)
-  double gap_ms = 0;         // response's last byte to next request's last byte, median (one connection)
-  double cpu_us = 0;         // per point
+  double rate = 0;        // points/s
+  double whole_rate = 0;  // of the SDK: from the first call to the return of deliver(), runs begun and ended
+  double share = 0;       // of the client, in the request's time, over all cycles (one connection)
+  double gap_ms = 0;      // response's last byte to next request's last byte, median (one connection)
+  double cpu_us = 0;      // per point
   std::size_t requests = 0, sockets = 0;
 };
 
@@ -125,7 +125,8 @@ Measured raw_round(int runs, int batches) {
       std::vector<mlflow::MetricPoint> points;
       for (std::int64_t i = b * n; i < (b + 1) * n; ++i) {
         const int m = static_cast<int>(i % kMetrics);
-        points.push_back({names[static_cast<std::size_t>(m)], {i / kMetrics, 1'790'000'000'000 + i / 500, value_of(i / kMetrics, m)}});
+        points.push_back({names[static_cast<std::size_t>(m)],
+                          {i / kMetrics, 1'790'000'000'000 + i / 500, value_of(i / kMetrics, m)}});
       }
       std::string body;
       mlflow::encode_log_batch(ids[r], points.data(), points.size(), "mlops.sync.0123abcd",

@@ -8,7 +8,7 @@
 namespace mlops::bench {
 
 struct Server {
-  std::string uri;     // http://127.0.0.1:port
+  std::string uri;  // http://127.0.0.1:port
   int port = 0;
   std::string python;  // of the environment that holds MLflow
 };

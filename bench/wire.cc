@@ -113,8 +113,7 @@ std::vector<Exchange> Wire::take() {
   g_recording.store(false);
   std::lock_guard<std::mutex> lock(g_mu);
   while (!g_open.empty()) finish(g_open.begin()->first);
-  std::sort(g_whole.begin(), g_whole.end(),
-            [](const Exchange& a, const Exchange& b) { return a.last_in < b.last_in; });
+  std::sort(g_whole.begin(), g_whole.end(), [](const Exchange& a, const Exchange& b) { return a.last_in < b.last_in; });
   return std::move(g_whole);
 }
 

@@ -11,9 +11,9 @@ namespace mlops::bench {
 
 struct Exchange {
   int socket = -1;
-  std::size_t bytes_out = 0;                             // head and body of the request
+  std::size_t bytes_out = 0;                              // head and body of the request
   std::int64_t first_out = 0, last_out = 0, last_in = 0;  // ns of CLOCK_REALTIME; of the last byte so far
-  std::uint64_t cpu = 0;                                 // ns of this process's CPU, when the response had been read
+  std::uint64_t cpu = 0;                                  // ns of this process's CPU, when the response had been read
 };
 
 /// Recording, from construction to take(). One at a time; any thread may send meanwhile.

@@ -92,7 +92,7 @@ class ThreadDrain final : public Drain {
   }
 
   void wake() override {
-    if (!in_child_) shared_->ring();
+    if (!in_child_ && !shared_->polling.load(std::memory_order_relaxed)) shared_->ring();
   }
 
   DrainStats stats() const override {

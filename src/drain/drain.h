@@ -45,7 +45,7 @@ class Drain {
   virtual Result<std::shared_ptr<buffer::Reader>> reader(Millis deadline) = 0;
   /// Everything published before the call is buffered or durable.
   virtual Status flush(Level level, Millis deadline) = 0;
-  virtual void wake() = 0;  // non-blocking, any thread
+  virtual void wake() = 0;  // within 10 ms; non-blocking, any thread
   virtual DrainStats stats() const = 0;
   virtual std::uint64_t durable_beat() const = 0;
   /// Called on the drain thread after each fsync and each summary (cheap work only): sync wakes up.

@@ -47,6 +47,7 @@ struct Shared {
 
   std::atomic<bool> forked{false};  // this process has children: look for their journals
   std::atomic<bool> rung{false};
+  std::atomic<bool> polling{false};  // the thread wakes by itself every few milliseconds: producers need not ring
 
   void call_back() {
     const std::lock_guard lock(callback_mutex);

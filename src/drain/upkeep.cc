@@ -11,6 +11,7 @@ namespace {
 
 constexpr std::int64_t kQuotaMs = 2'000, kEvictFirstMs = 5'000, kEvictMs = 60'000, kRateMs = 100, kSlowMs = 2'000;
 constexpr double kTickerOn = 700'000, kTickerOff = 350'000;  // points per second
+constexpr double kPolling = 200'000;                         // points per second; above, a wake is a cost that shows
 
 }  // namespace
 
@@ -94,7 +95,8 @@ Status Worker::evict() {
   return {};
 }
 
-/// The 1 kHz clock costs a few percent of a core, so it runs only while it saves the producers more than that.
+/// The 1 kHz clock costs a few percent of a core, so it runs only while it saves the producers more than that. The same
+/// rate tells whether producers wake this thread (a system call of theirs) or it looks by itself.
 void Worker::decide_ticker() {
   const std::int64_t now = base::steady_ms();
   const std::int64_t passed = now - rate_since_;
@@ -104,6 +106,7 @@ void Worker::decide_ticker() {
   rate_points_ = 0;
   if (rate >= kTickerOff) slow_since_ = now;
   const bool on = rate > kTickerOn || (ticker_ && now - slow_since_ < kSlowMs);
+  shared_->polling.store(rate > kPolling, std::memory_order_relaxed);
   if (on != ticker_) journal::set_ticker(on);
   ticker_ = on;
 }

@@ -11,7 +11,7 @@ namespace {
 
 constexpr std::int64_t kFsyncMs = 500;
 constexpr std::int64_t kBackoffFirstMs = 100, kBackoffMostMs = 2'000;
-constexpr std::int64_t kLookMs = 1'000, kChildPollMs = 10, kForkedPollMs = 50;
+constexpr std::int64_t kLookMs = 1'000, kChildPollMs = 10, kForkedPollMs = 50, kBusyPollMs = 10;
 
 }  // namespace
 
@@ -129,6 +129,7 @@ std::int64_t Worker::wait_ms() const {
   if (!buffer_) return std::max<std::int64_t>(0, retry_at_ - now);
   std::int64_t next = last_beat_ + std::clamp<std::int64_t>(options_.client.beat.count(), 10, 10'000);
   if (durable_beat_ < beat_) next = std::min(next, last_sync_ + kFsyncMs);
+  if (shared_->polling.load(std::memory_order_relaxed)) next = std::min(next, now + kBusyPollMs);
   if (sources_.others()) next = std::min(next, now + kChildPollMs);
   if (shared_->forked.load(std::memory_order_relaxed)) next = std::min(next, now + kForkedPollMs);
   return std::max<std::int64_t>(0, next - now);
