@@ -201,7 +201,8 @@ class Deliverer {
     if (!s.ok()) {
       problems_[info.dir] = Status(s.code(), info.dir + ": " + std::string(s.message()));
       if (s.code() != StatusCode::unavailable) {
-        if (options_.follow) base::log(base::LogLevel::warn, problems_[info.dir].to_string());  // else the report says it
+        if (options_.follow)
+          base::log(base::LogLevel::warn, problems_[info.dir].to_string());  // else the report says it
         settled_[info.dir] = lock_time(info.dir);
       }
       return;
@@ -426,7 +427,7 @@ class Deliverer {
   std::map<std::string, std::int64_t> settled_;  // free slots with nothing left to do, and when they were last locked
   DeliverReport closed_;                         // of slots given back
   std::uint64_t closed_total_ = 0;
-  std::map<std::string, Status> problems_;       // slots that cannot be opened, and why
+  std::map<std::string, Status> problems_;  // slots that cannot be opened, and why
 };
 
 }  // namespace

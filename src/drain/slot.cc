@@ -169,9 +169,9 @@ Status buffer_trouble(const SlotInfo& slot) {
   if (code == 0) return {};
   std::string words(control->buffer_words, ::strnlen(control->buffer_words, sizeof control->buffer_words));
   words = slot.dir + ": the buffer cannot be written, the journal holds on: " + words;
-  return Status(code <= static_cast<std::uint32_t>(StatusCode::internal) ? static_cast<StatusCode>(code)
-                                                                         : StatusCode::internal,
-                std::move(words));
+  return Status(
+      code <= static_cast<std::uint32_t>(StatusCode::internal) ? static_cast<StatusCode>(code) : StatusCode::internal,
+      std::move(words));
 }
 
 bool has_live_attachment(const std::string& root, const base::Uid& run) {

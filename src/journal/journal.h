@@ -43,8 +43,8 @@ struct Control {
   std::uint8_t buffer_uid[16];              // of the database durable_beat speaks of
   std::atomic<std::uint64_t> beat;          // newest beat written
   std::atomic<std::uint32_t> hurry;  // raised by a forked child whose journal fills: the drain looks at it as it polls
-  // Why the database cannot be written (StatusCode), 0 while it can: said here, in a page that is there already, because
-  // on a full disk no file can say it. The words are written before the code, and end with a NUL.
+  // Why the database cannot be written (StatusCode), 0 while it can: said here, in a page that is there already,
+  // because on a full disk no file can say it. The words are written before the code, and end with a NUL.
   std::atomic<std::uint32_t> buffer_code;
   char buffer_words[512];
 };
