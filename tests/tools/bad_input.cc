@@ -67,8 +67,8 @@ void try_values(mlops::Run& run) {
 
 void try_numbers(mlops::Run& run) {
   using D = std::numeric_limits<double>;
-  const double values[] = {D::quiet_NaN(), D::infinity(), -D::infinity(), -0.0, D::denorm_min(), -D::denorm_min(),
-                           D::min() / 2};
+  const double values[] = {D::quiet_NaN(),  D::infinity(),    -D::infinity(), -0.0,
+                           D::denorm_min(), -D::denorm_min(), D::min() / 2};
   std::int64_t step = 0;
   for (const double value : values) {
     answer("value " + std::to_string(step), run.log_metric("odd", value, step));

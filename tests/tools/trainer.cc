@@ -40,7 +40,8 @@ constexpr char kVerbs[] =
     "named LANE N | many LANE N WIDTH | stamped LANE N T0_MS | brief LANE N (a thread per point)\n"
     "params LANE N | tags LANE N | param KEY VALUE | tag KEY VALUE | delete-tag KEY | note TEXT | rename NAME\n"
     "special METRIC | same METRIC TIMES T_MS | closed METRIC (log through a handle after end)\n"
-    "flush buffered|durable|delivered MS | sleep MS | await FILE (until it is there) | health FILE | end STATUS | close\n"
+    "flush buffered|durable|delivered MS | sleep MS | await FILE (until it is there) | health FILE | end STATUS | "
+    "close\n"
     "detach-thread LANE N\n"
     "fork exit|_exit|abort ... endfork | wait | exec WORDS... | unwind | exit CODE | _exit CODE | abort | kill\n";
 
