@@ -29,7 +29,7 @@ ROOMS = {
 }
 # library: (pattern of the header, {room: most files there that may include it})
 THIRD_PARTY = {
-    "rocksdb (C API)": (r"rocksdb/c\.h", {"buffer": 1}),
+    "rocksdb (C API)": (r"rocksdb/(c|version)\.h", {"buffer": 1}),
     "protobuf-lite": (r"google/protobuf/.*", {"buffer": 1, "ledger": 1}),
     "zstd": (r"zstd\.h", {"buffer": 1}),
     "spdlog": (r"(spdlog|fmt)/.*", {"base": 1}),

@@ -67,9 +67,6 @@ Status Worker::open() {
   durable_points_ = runs_.totals().stored;
   buffer_ = std::move(fresh);
   runs_.set_history(buffer_.get());
-  buffer_status_ = Status();
-  say_to_others(buffer_status_);
-  backoff_ = 0;
   if (opened_at_ == 0) opened_at_ = base::steady_ms();
   last_sync_ = base::steady_ms();
   summary_dirty_ = true;
@@ -100,6 +97,14 @@ void Worker::fail(const Status& why, const Asked& a) {
   shared_->failed_flush = std::max(shared_->failed_flush, a.flush);
   shared_->failure = why;
   shared_->changed.notify_all();
+}
+
+/// What was read back does not count: on a full disk a database opens, and fails at the next write.
+void Worker::well_again() {
+  base::log(base::LogLevel::info, "the buffer " + slot_->dir + " is written again");
+  buffer_status_ = Status();
+  say_to_others(buffer_status_);
+  backoff_ = 0;
 }
 
 void Worker::say_to_others(const Status& buffer) {
@@ -168,6 +173,7 @@ void Worker::publish_stats() {
 }
 
 void Worker::run() {
+  say_to_others({});  // what a predecessor said of its disk
   for (;;) {
     const Asked a = asked();
     closing_ = a.closing;
@@ -192,6 +198,7 @@ void Worker::run() {
       if (!s.ok()) {
         fail(s, a);
       } else if (beat_now) {
+        if (!buffer_status_.ok()) well_again();
         write_summary(a.buffered || a.durable || closing_);
         publish_stats();
         answer(a, durable_beat_ >= beat_);

@@ -31,6 +31,7 @@ class Worker {
   std::int64_t wait_ms() const;
   bool beat_due(const Asked& asked);
   void answer(const Asked& asked, bool durable);
+  void well_again();
   void say_to_others(const Status& buffer);  // on the control page: other processes cannot see our health
   void publish_stats();
 
