@@ -23,6 +23,7 @@ MLOPS_API const char* run_status_name(RunStatus status) noexcept;  ///< MLflow's
 /// A param's or tag's value: text, number or bool, written as MLflow's Python client writes it ("0.001", "True").
 class MLOPS_API Value {
  public:
+  // NOLINTBEGIN(google-explicit-constructor): log_param("lr", 1e-3) is the point of it
   Value(std::string_view text) : text_(text) {}
   Value(const char* text) : text_(text) {}
   Value(const std::string& text) : text_(text) {}
@@ -31,6 +32,7 @@ class MLOPS_API Value {
   Value(float number);
   template <typename I, std::enable_if_t<std::is_integral<I>::value && !std::is_same<I, bool>::value, int> = 0>
   Value(I number) : text_(std::to_string(number)) {}
+  // NOLINTEND(google-explicit-constructor)
   const std::string& text() const noexcept { return text_; }
 
  private:

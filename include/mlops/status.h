@@ -74,7 +74,10 @@ class [[nodiscard]] Result {
   T& value() & { return check(), *value_; }
   const T& value() const& { return check(), *value_; }
   T&& value() && { return check(), std::move(*value_); }
-  T value_or(T other) const& { return ok() ? *value_ : std::move(other); }
+  T value_or(T other) const& {
+    if (ok()) return *value_;
+    return other;
+  }
   T& operator*() & noexcept { return *value_; }
   const T& operator*() const& noexcept { return *value_; }
   T&& operator*() && noexcept { return std::move(*value_); }

@@ -147,19 +147,24 @@ int walk(int dir, Fn&& fn) {
     ::close(dir);
     return error;
   }
+  const int here = ::dirfd(stream);
+  if (here < 0) {
+    ::closedir(stream);
+    return EBADF;
+  }
   int first = 0;
   const dirent* entry = nullptr;
   while (errno = 0, (entry = ::readdir(stream)) != nullptr) {
     const std::string_view name = entry->d_name;
     if (name == "." || name == "..") continue;
     struct stat st{};
-    if (::fstatat(::dirfd(stream), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0) continue;  // gone meanwhile
+    if (::fstatat(here, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0) continue;  // gone meanwhile
     if (S_ISDIR(st.st_mode)) {
-      const int below = ::openat(::dirfd(stream), entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+      const int below = ::openat(here, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
       const int error = below >= 0 ? walk(below, fn) : (errno == ENOENT ? 0 : errno);
       if (first == 0) first = error;
     }
-    const int error = fn(::dirfd(stream), entry->d_name, st);
+    const int error = fn(here, entry->d_name, st);
     if (first == 0) first = error;
   }
   if (first == 0) first = errno;

@@ -105,7 +105,7 @@ void log(LogLevel level, std::string_view message) {
   static Log* const the_log = new Log();
   try {
     the_log->write(level, message);
-  } catch (...) {  // a log line is never worth the host
+  } catch (...) {  // NOLINT(bugprone-empty-catch): a log line is never worth the host
   }
 }
 

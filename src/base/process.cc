@@ -78,11 +78,8 @@ void fault_point(const char* name) {
   if (faults->points_file != nullptr && faults->first_pass(name)) {
     const int fd = ::open(faults->points_file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if (fd >= 0) {
-      char line[160];
-      const std::size_t size = std::min(std::strlen(name), sizeof line - 1);
-      std::memcpy(line, name, size);
-      line[size] = '\n';
-      [[maybe_unused]] const ssize_t n = ::write(fd, line, size + 1);
+      const std::string line = std::string(name) + '\n';
+      [[maybe_unused]] const ssize_t n = ::write(fd, line.data(), line.size());
       ::close(fd);
     }
   }

@@ -83,7 +83,7 @@ ValueShape make_values(std::uint64_t* bits, std::size_t n) {
   unsigned k = 0;
   const bool decimal = make_decimals(bits, n, &k, &decimals);
   const OrderGuess decimal_order = decimal ? guess_order(decimals.data(), n) : OrderGuess{};
-  const auto shift = static_cast<unsigned>(std::countr_zero(any));
+  const auto shift = any == 0 ? 0u : static_cast<unsigned>(std::countr_zero(any));
   for (std::size_t i = 0; i < n; ++i) bits[i] = to_ordered(bits[i], shift);
   const OrderGuess float_order = guess_order(bits, n);
   if (decimal && decimal_order.bits <= float_order.bits) {

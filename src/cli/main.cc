@@ -9,8 +9,8 @@
 
 namespace {
 
-using namespace mlops;
-using namespace mlops::cli;
+using namespace mlops;       // NOLINT(google-build-using-namespace): a main file of the command
+using namespace mlops::cli;  // NOLINT(google-build-using-namespace)
 
 constexpr const char* kFooter =
     "Exit codes: 0 ok; 1 differences found, or points left undelivered; 2 wrong usage; 3 not found;\n"

@@ -50,6 +50,7 @@ void Table::print(bool terminal) const {
     return;
   }
   std::vector<std::size_t> widths;
+  widths.reserve(head_.size());
   for (const std::string& head : head_) widths.push_back(width(head));
   for (const auto& row : rows_) {
     for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], width(row[i]));

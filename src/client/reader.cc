@@ -18,7 +18,7 @@ struct Reader::Impl {
 
 Reader::Reader(std::shared_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}
 
-Result<Reader> Reader::open(std::string given) {
+Result<Reader> Reader::open(std::string given) {  // NOLINT(performance-unnecessary-value-param): the header says so
   Result<std::string> root = client::resolve_root(given, client::read_environment());
   if (!root.ok()) return root.status();
   Result<std::unique_ptr<view::View>> view = view::View::open(*root);

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <tuple>
 
 #include "base/base.h"
 #include "base/file.h"
@@ -38,7 +39,7 @@ Result<Core*> start_core(Root* root, std::unique_ptr<drain::Slot> slot) {
   };
   Result<std::unique_ptr<journal::Writer>> writer = journal::Writer::create(options, core->control, raw);
   if (!writer.ok()) return writer.status();
-  core.release();
+  std::ignore = core.release();  // never destroyed
   raw->writer = writer->release();
   journal::bind_core(raw, raw->writer);
   raw->drain = drain::Drain::start(std::move(slot), raw->writer, {root->options, root->path, true});

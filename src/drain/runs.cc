@@ -182,6 +182,7 @@ void Runs::index(RunState* run) {
   run->indexed = true;
 }
 
+// NOLINTBEGIN(clang-analyzer-core.NullDereference): a slot that is resolved has its run and metric
 bool Runs::merges(RunState* run, const MetricState& metric, const model::Point& p) {
   if (!run->indexed) index(run);
   const PointKey key = key_of(metric.number, p);
@@ -256,6 +257,7 @@ void Runs::add_points(const std::vector<journal::KeyedPoint>& points, KeyTable& 
   dropped_quota_ += dropped;
   dropped_invalid_ += invalid;
 }
+// NOLINTEND(clang-analyzer-core.NullDereference)
 
 void Runs::pack(std::uint64_t beat_number, buffer::Beat* beat) {
   beat->beat = beat_number;
@@ -302,7 +304,7 @@ void Runs::pack(std::uint64_t beat_number, buffer::Beat* beat) {
       }
       part.texts_unchanged = !run->texts_changed;
       part.row = run->texts_changed ? run->row : row_without_texts(run->row);
-      part.ops = std::move(ops);
+      part.ops = std::move(ops);  // NOLINT(bugprone-use-after-move): the last part
       part.metrics.reserve(run->dirty.size());
       for (MetricState* m : run->dirty) {
         part.metrics.push_back({m->number, m->name, m->summary});

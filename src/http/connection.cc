@@ -13,6 +13,7 @@
 #include <atomic>
 #include <cstring>
 #include <mutex>
+#include <tuple>
 
 #include "base/base.h"
 #include "http/http.h"
@@ -43,7 +44,7 @@ struct MultiFree {
 
 void append(std::unique_ptr<curl_slist, SlistFree>* list, const std::string& line) {
   if (curl_slist* grown = curl_slist_append(list->get(), line.c_str())) {
-    (void)list->release();
+    std::ignore = list->release();  // the list grew in place
     list->reset(grown);
   }
 }
@@ -60,6 +61,7 @@ std::string_view strip(std::string_view s) {
 }
 
 bool starts_with_nocase(std::string_view line, std::string_view name) {
+  // NOLINTNEXTLINE(bugprone-suspicious-stringview-data-usage): the size goes with it
   return line.size() >= name.size() && curl_strnequal(line.data(), name.data(), name.size());
 }
 

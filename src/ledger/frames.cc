@@ -27,7 +27,7 @@ std::string frame(const google::protobuf::MessageLite& message, std::uint64_t se
   const std::uint64_t sum = base::hash64(payload, seed);
   std::string out(kFrameHeader, '\0');
   for (int i = 0; i < 4; ++i) out[static_cast<std::size_t>(i)] = static_cast<char>(length >> (8 * i));
-  for (int i = 0; i < 8; ++i) out[static_cast<std::size_t>(4 + i)] = static_cast<char>(sum >> (8 * i));
+  for (int i = 0; i < 8; ++i) out[static_cast<std::size_t>(i) + 4] = static_cast<char>(sum >> (8 * i));
   return out + payload;
 }
 

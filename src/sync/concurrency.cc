@@ -33,12 +33,10 @@ void Concurrency::decide(std::int64_t now_ms) {
   const double rate =
       1000.0 * static_cast<double>(records_) / static_cast<double>(std::max<std::int64_t>(1, now_ms - since_ms_));
   const double latency = seconds_ / requests_;
-  if (limit_before_ != 0 && limit_before_ < limit_ && rate < rate_before_ * kWorthIt) {
-    // The last step up brought latency, not points: back, and stay there for a while.
-    --limit_;
-    limit_before_ = 0;
-    hold_until_ms_ = now_ms + kHoldMs;
-  } else if (limit_ > 1 && limit_before_ == limit_ && latency > 2 * latency_before_ && rate < rate_before_) {
+  const bool in_vain = limit_before_ != 0 && limit_before_ < limit_ && rate < rate_before_ * kWorthIt;
+  const bool slower = limit_ > 1 && limit_before_ == limit_ && latency > 2 * latency_before_ && rate < rate_before_;
+  if (in_vain || slower) {
+    // The last step up brought latency, not points, or the server has less to give: back, and stay there for a while.
     --limit_;
     limit_before_ = 0;
     hold_until_ms_ = now_ms + kHoldMs;

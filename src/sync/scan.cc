@@ -87,6 +87,7 @@ void Core::scan(Lock& lock, std::int64_t now) {
 
 void Core::scan_hot(Lock& lock) {
   std::vector<base::Uid> runs;
+  runs.reserve(hot_.size());
   for (const Entry* entry : hot_) runs.push_back(entry->seen.run);
   lock.unlock();
   const std::uint64_t beat = options_.durable_beat();

@@ -109,6 +109,7 @@ struct Pace {
 };
 
 void log_points(mlops::Run* run, std::uint64_t lane, std::uint64_t n, double rate, std::uint64_t metrics) {
+  if (metrics == 0) misuse("points: METRICS must not be 0");
   std::vector<mlops::Metric> handles;
   for (std::uint64_t m = 0; m < metrics; ++m) handles.push_back(run->metric(metric_name(lane, m)));
   Pace pace(rate);
@@ -492,7 +493,7 @@ class Trainer {
       mlops::Run run = std::move(current());
       runs_.pop_back();
       throw std::runtime_error("as told");
-    } catch (const std::runtime_error&) {
+    } catch (const std::runtime_error&) {  // NOLINT(bugprone-empty-catch): the run has ended FAILED
     }
   }
 
