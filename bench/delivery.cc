@@ -1,5 +1,5 @@
 // Delivery to a real MLflow server (one worker, SQLite) on loopback: deliver() against a raw generator that sends the
-// same bodies over as many connections, in alternation, and against MLflow's own client.
+// same requests over as many connections, in alternation, and against MLflow's own client.
 //
 // Rates, shares and CPU are of cycles, from one response's last byte to the next one's: the first batch of a round,
 // with the start and the connection before it, is nobody's. A round is a new root and new runs; what is logged is
@@ -7,6 +7,7 @@
 #include <mlops/mlops.h>
 
 #include <algorithm>
+#include <map>
 #include <set>
 #include <stdexcept>
 #include <string>
@@ -14,7 +15,6 @@
 #include <utility>
 #include <vector>
 
-#include "mlflow/encode.h"
 #include "model/limits.h"
 #include "pacing.h"
 #include "raw.h"
@@ -72,7 +72,7 @@ void check(const Status& status) {
 }
 
 /// `batches` full windows for each of `runs` runs, delivered by deliver().
-Measured sdk_round(int runs, int batches) {
+Measured sdk_round(int runs, int batches, std::vector<Exchange>* kept = nullptr) {
   const TempFolder folder;
   const std::string root = folder.path() + "/root";
   const std::int64_t points = static_cast<std::int64_t>(model::kBatchPoints) * batches;
@@ -99,40 +99,50 @@ Measured sdk_round(int runs, int batches) {
   options.root = root;
   options.to = server().uri;
   options.deadline = Millis(120'000);
-  Wire wire;
+  Wire wire(kept != nullptr);
   Result<DeliverReport> report = deliver(options);
   check(report.status());
   check(report->status);
   if (report->points != static_cast<std::uint64_t>(points) * static_cast<std::uint64_t>(runs))
     throw std::runtime_error(std::to_string(report->points) + " points delivered");
   const double seconds = static_cast<double>(now_ns() - begin) * 1e-9;
-  Measured m = measure(wire.take());
+  std::vector<Exchange> exchanges = wire.take();
+  Measured m = measure(exchanges);
+  if (kept != nullptr) *kept = std::move(exchanges);
   m.whole_rate = static_cast<double>(points * runs) / seconds;
   if (m.requests != static_cast<std::size_t>(runs) * static_cast<std::size_t>(batches))
     throw std::runtime_error("the batches are not the raw generator's: " + std::to_string(m.requests));
   return m;
 }
 
-/// The same batches, with the watermark tag that the SDK's bodies carry; one run and one connection each.
-Measured raw_round(int runs, int batches) {
-  const std::vector<std::string> ids = raw_runs(server().port, runs);
-  std::vector<std::string> names;
-  for (int m = 0; m < kMetrics; ++m) names.push_back(metric_name(m));
-  std::vector<std::vector<std::string>> requests(ids.size());
-  const std::int64_t n = static_cast<std::int64_t>(model::kBatchPoints);
+/// The SDK's own requests for `runs` runs, by run: what the raw generator sends again, for runs of its own.
+std::vector<std::vector<std::string>> record(int runs, int batches) {
+  std::vector<Exchange> exchanges;
+  sdk_round(runs, batches, &exchanges);
+  std::map<std::string, std::vector<std::string>> by_run;
+  const std::string mark = "\"run_id\":\"";
+  for (Exchange& e : exchanges) {
+    const std::size_t at = e.request.find(mark);
+    if (e.bytes_out < kBigRequest || at == std::string::npos) continue;
+    const std::string id = e.request.substr(at + mark.size(), 32);
+    e.request.replace(at + mark.size(), 32, std::string(32, '?'));
+    by_run[id].push_back(std::move(e.request));
+  }
+  std::vector<std::vector<std::string>> all;
+  for (auto& [id, requests] : by_run) {
+    if (requests.size() != static_cast<std::size_t>(batches))
+      throw std::runtime_error("a run's batches were not all seen");
+    all.push_back(std::move(requests));
+  }
+  if (all.size() != static_cast<std::size_t>(runs)) throw std::runtime_error("the requests name no run");
+  return all;
+}
+
+/// The same requests byte for byte, but for the run's id; one run and one connection each.
+Measured raw_round(std::vector<std::vector<std::string>> requests) {
+  const std::vector<std::string> ids = raw_runs(server().port, static_cast<int>(requests.size()));
   for (std::size_t r = 0; r < ids.size(); ++r) {
-    for (int b = 0; b < batches; ++b) {
-      std::vector<mlflow::MetricPoint> points;
-      for (std::int64_t i = b * n; i < (b + 1) * n; ++i) {
-        const int m = static_cast<int>(i % kMetrics);
-        points.push_back({names[static_cast<std::size_t>(m)],
-                          {i / kMetrics, 1'790'000'000'000 + i / 500, value_of(i / kMetrics, m)}});
-      }
-      std::string body;
-      mlflow::encode_log_batch(ids[r], points.data(), points.size(), "mlops.sync.0123abcd",
-                               "0123abcd.1." + std::to_string((b + 1) * n), &body);
-      requests[r].push_back(RawConnection::post("runs/log-batch", body));
-    }
+    for (std::string& request : requests[r]) request.replace(request.find(std::string(32, '?')), 32, ids[r]);
   }
   std::vector<std::string> failures(ids.size());
   Wire wire;
@@ -160,10 +170,11 @@ struct Rounds {
 
 Rounds alternate(int rounds, int runs, int batches) {
   Rounds all;
-  raw_round(runs, 3);  // the server's first requests import what they need
+  const std::vector<std::vector<std::string>> requests = record(runs, batches);
+  raw_round(requests);  // the server's first requests import what they need
   for (int i = 0; i < rounds; ++i) {
     for (const bool ours : {i % 2 == 0, i % 2 != 0}) {
-      ours ? all.sdk.push_back(sdk_round(runs, batches)) : all.raw.push_back(raw_round(runs, batches));
+      ours ? all.sdk.push_back(sdk_round(runs, batches)) : all.raw.push_back(raw_round(requests));
     }
   }
   return all;

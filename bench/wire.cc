@@ -14,7 +14,7 @@
 namespace mlops::bench {
 namespace {
 
-std::atomic<bool> g_recording{false};
+std::atomic<bool> g_recording{false}, g_keep{false};
 std::mutex g_mu;
 std::map<int, Exchange> g_open;  // by socket: the latest exchange
 std::vector<Exchange> g_whole;
@@ -54,6 +54,8 @@ ssize_t timed_send(int fd, const void* data, std::size_t size, int flags) {
   Exchange& e = g_open[fd];
   e.bytes_out += static_cast<std::size_t>(sent);
   e.last_out = end;
+  if (g_keep.load(std::memory_order_relaxed))
+    e.request.append(static_cast<const char*>(data), static_cast<std::size_t>(sent));
   return sent;
 }
 
@@ -100,10 +102,11 @@ ssize_t wire_recv(int fd, void* data, std::size_t size, int flags) {
   return recording(flags) ? timed_recv(fd, data, size, flags) : ::recvfrom(fd, data, size, flags, nullptr, nullptr);
 }
 
-Wire::Wire() {
+Wire::Wire(bool keep_requests) {
   std::lock_guard<std::mutex> lock(g_mu);
   g_open.clear();
   g_whole.clear();
+  g_keep.store(keep_requests);
   g_recording.store(true);
 }
 

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <vector>
 
 namespace mlops::bench {
@@ -14,12 +15,13 @@ struct Exchange {
   std::size_t bytes_out = 0;                              // head and body of the request
   std::int64_t first_out = 0, last_out = 0, last_in = 0;  // ns of CLOCK_REALTIME; of the last byte so far
   std::uint64_t cpu = 0;                                  // ns of this process's CPU, when the response had been read
+  std::string request;                                    // its bytes, where they are kept
 };
 
 /// Recording, from construction to take(). One at a time; any thread may send meanwhile.
 class Wire {
  public:
-  Wire();
+  explicit Wire(bool keep_requests = false);
   ~Wire();
   Wire(const Wire&) = delete;
   Wire& operator=(const Wire&) = delete;

@@ -21,8 +21,11 @@ void log(LogLevel level, std::string_view message);
 
 std::string host_name();
 std::string boot_id();  // /proc/sys/kernel/random/boot_id, "" when unknown
-/// Names the calling thread (15 characters) and blocks all signals in it: for our own threads.
-void begin_own_thread(const char* name);
+/// Names the calling thread (15 characters) and blocks all signals in it: for our own threads. One that is `harmless`
+/// may run while the process takes itself apart; the others are counted until they end.
+void begin_own_thread(const char* name, bool harmless = false);
+/// How many of our threads live and are not harmless. Of no meaning in a forked child.
+int own_threads();
 
 /// Named fault points for the crash tests: `MLOPS_POINT("drain.written")`. In builds with MLOPS_FAULTS,
 /// MLOPS_KILL_AT=name:n kills the process with SIGKILL at the n-th pass of that point, and MLOPS_POINTS_FILE=path

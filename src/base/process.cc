@@ -27,7 +27,25 @@ std::string boot_id() {
   return *text;
 }
 
-void begin_own_thread(const char* name) {
+namespace {
+
+std::atomic<int> g_own_threads{0};
+
+struct Counted {
+  Counted() { g_own_threads.fetch_add(1); }
+  ~Counted() { g_own_threads.fetch_sub(1); }
+  Counted(const Counted&) = delete;
+  Counted& operator=(const Counted&) = delete;
+};
+
+}  // namespace
+
+int own_threads() { return g_own_threads.load(); }
+
+void begin_own_thread(const char* name, bool harmless) {
+  if (!harmless) {
+    static thread_local const Counted until_the_thread_ends;
+  }
   char cut[16] = {};
   std::strncpy(cut, name, sizeof cut - 1);
   ::pthread_setname_np(::pthread_self(), cut);

@@ -16,6 +16,8 @@
 namespace mlops::client {
 namespace {
 
+constexpr int kPauseMs = 2, kGraceMs = 2'000;
+
 void before_fork() {
   Registry& r = registry();
   r.mutex.lock();
@@ -53,19 +55,9 @@ void after_fork_in_child() {
   r.mutex.unlock();
 }
 
-void at_exit(int status, void*) {
+// Within the exit deadline of the one that is closed first, all together.
+void close_roots() {
   Registry& r = registry();
-  if (r.pid != 0 && r.pid != ::getpid()) {
-    // Runs this child itself started end with it; the parent's go on.
-    std::vector<Core*> cores;
-    {
-      const std::lock_guard<std::mutex> lock(r.mutex);
-      cores = r.all_cores;
-    }
-    for (Core* core : cores) core->end_runs(0, RunStatus::finished);
-    std::fflush(nullptr);
-    ::_exit(status);
-  }
   const std::int64_t start = base::steady_ms();
   for (;;) {
     Root* root = nullptr;
@@ -79,10 +71,35 @@ void at_exit(int status, void*) {
     const std::int64_t left = root->options.exit_deadline.count() - used;
     if (root->closed.load()) {  // another thread is closing it
       if (left <= 0) return;
-      ::usleep(2'000);
+      ::usleep(kPauseMs * 1'000);
       continue;
     }
     close_root(root, Millis(left > 0 ? left : 0)).ignore();
+  }
+}
+
+void at_exit(int status, void*) {
+  Registry& r = registry();
+  if (r.pid != 0 && r.pid != ::getpid()) {
+    // Runs this child itself started end with it; the parent's go on.
+    std::vector<Core*> cores;
+    {
+      const std::lock_guard<std::mutex> lock(r.mutex);
+      cores = r.all_cores;
+    }
+    for (Core* core : cores) core->end_runs(0, RunStatus::finished);
+    std::fflush(nullptr);
+    ::_exit(status);
+  }
+  close_roots();
+  // A thread that did not end in time uses libraries whose statics die next: a moment more, then the process leaves at
+  // once, without the exit handlers that are older than our guard.
+  for (std::int64_t waited = 0; base::own_threads() != 0; waited += kPauseMs) {
+    if (waited >= kGraceMs) {
+      std::fflush(nullptr);
+      ::_exit(status);
+    }
+    ::usleep(kPauseMs * 1'000);
   }
 }
 

@@ -38,7 +38,7 @@ std::atomic<bool> g_started{false};
 thread_local bool t_asked = false;
 
 void* tick(void*) {
-  base::begin_own_thread("mlops-clock");
+  base::begin_own_thread("mlops-clock", true);
   for (;;) {
     if (g_wanted.load(std::memory_order_acquire) <= 0) {
       detail::clock_word.store(0, std::memory_order_relaxed);
