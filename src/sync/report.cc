@@ -174,12 +174,16 @@ Status Core::wait_idle(Millis deadline) {
     if (idle_cv_.wait_until(lock, until) == std::cv_status::timeout) break;
   }
   std::unordered_map<base::Uid, std::uint64_t, base::UidHash> targets;
-  for (const auto& [uid, entry] : entries_) {
-    if (entry->has_row) targets[uid] = entry->next_seq;
-  }
+  bool known = false;  // the targets are what that look saw, however short the time given
   const auto idle = [&] {
     if (stopping_) return true;
     if (scans_ < scans) return false;
+    if (!known) {
+      known = true;
+      for (const auto& [uid, entry] : entries_) {
+        if (entry->has_row) targets[uid] = entry->next_seq;
+      }
+    }
     for (auto it = targets.begin(); it != targets.end();) {
       auto entry = entries_.find(it->first);
       if (entry == entries_.end() || !settled(*entry->second, it->second, beat)) return false;

@@ -47,6 +47,18 @@ TEST(Engine, StandsByAndTakesOverWithinTwoSeconds) {
   EXPECT_EQ(rig.server.runs.size(), 1u);
 }
 
+TEST(Engine, AskedWithNoTimeToWaitItIsNeverIdleTooEarly) {
+  for (int i = 0; i < 600; ++i) {
+    Rig rig(Server::Age::v3_17);
+    rig.buffer->write(uid(1)).start("e", "n").points(series("a", 0, 10));
+    std::unique_ptr<Engine> engine = rig.start();
+    while (!engine->wait_idle(Millis(0)).ok()) {
+    }
+    ASSERT_EQ(engine->health().delivered, 10u) << i;
+    engine->stop(Millis(1'000));
+  }
+}
+
 TEST(Engine, ParksWhenAnotherServerIsBehindTheUri) {
   Rig rig(Server::Age::v3_17);
   rig.buffer->write(uid(1)).start("e", "n").points(series("a", 0, 10));
