@@ -75,6 +75,28 @@ def test_lost_before_a_new_run(s, experiment):
     assert len(s.rest.runs(experiment)) == 2
 
 
+def test_retention(build, mlflow3, mlflow2, tmp_path, experiment):
+    """What is delivered is evicted above retention, its summary stays, verify goes by counts, and a new destination is told
+    what is no longer there."""
+    s = Scenario(build, tmp_path, mlflow3.uri)
+    s.train("start", experiment, "old", "id", "old", "points", 0, 1, 5000, 0, 3, "flush", "delivered", 60000, deliver=True)
+    s.sync()
+    old = s.expected().points(s.counter, 0, 3)
+    s.train("start", experiment, "new", "id", "new", "points", 1, 1, 400, 0, 3, "flush", "delivered", 60000, "sleep", 8000,
+            deliver=True, retention_mib=1)
+    report = json.loads(s.mlops("verify", s.id("old"), "--to", s.uri, "--json"))
+    assert report["evicted"] == 5000 and report["differences"] == [], report
+    assert json.loads(s.mlops("verify", s.id("new"), "--to", s.uri, "--json"))["evicted"] == 0, "a run that has not ended stays"
+    assert json.loads(s.mlops("show", s.id("old"), "--json"))["points"] == 5000
+    s.check(experiment, s.id("old"), old)
+    other = Scenario(build, tmp_path, mlflow2.uri)
+    mark = other.mark()
+    out = other.mlops("sync", "--to", other.uri, rc=None)
+    assert "removed by retention before this destination had them" in other.said(mark) and "mlops status" in out
+    other.check(experiment, s.id("new"), s.expected().points(s.counter, 1, 3))
+    assert other.rest.by_uid(experiment, s.id("old")) is None, "of a run that is all gone nothing is made up"
+
+
 def test_rubbish_in_the_root(build, tmp_path):
     """Random bytes in every file of a root: an answer or a clear error each time, never a crash, never a hang."""
     s = Scenario(build, tmp_path)

@@ -6,8 +6,9 @@
 // restarts a killed trainer raises the count by one first (the index in flight may be there or not) and notes it.
 //
 //   trainer counter=FILE [option=value]... [verb [argument]...]...
-// Options: root= uri= seed= deliver=0|1 journal_mib= full_wait_ms= beat_ms= exit_ms= end_ms= finite=1 (no NaN or Inf)
-// Verbs: see `kVerbs`. Exit status: 0, that of exit/_exit, 3 when a call failed (message on stderr), 2 on misuse.
+// Options: root= uri= seed= deliver=0|1 retention_mib= journal_mib= full_wait_ms= beat_ms= exit_ms= end_ms= finite=1
+// (no NaN or Inf) Verbs: see `kVerbs`. Exit status: 0, that of exit/_exit, 3 when a call failed (message on stderr), 2
+// on misuse.
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -173,6 +174,8 @@ class Trainer {
       finite = value != "0";
     else if (name == "journal_mib")
       options_.journal_mib = static_cast<std::uint32_t>(std::stoul(value));
+    else if (name == "retention_mib")
+      options_.retention_mib = std::stoull(value);
     else if (name == "full_wait_ms")
       options_.full_wait = mlops::Millis(std::stoll(value));
     else if (name == "beat_ms")
