@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -96,8 +97,9 @@ void fault_point(const char* name) {
   if (faults->points_file != nullptr && faults->first_pass(name)) {
     const int fd = ::open(faults->points_file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if (fd >= 0) {
-      const std::string line = std::string(name) + '\n';
-      [[maybe_unused]] const ssize_t n = ::write(fd, line.data(), line.size());
+      char newline = '\n';
+      const iovec line[] = {{const_cast<char*>(name), std::strlen(name)}, {&newline, 1}};
+      [[maybe_unused]] const ssize_t n = ::writev(fd, line, 2);
       ::close(fd);
     }
   }

@@ -105,7 +105,7 @@ Status Worker::beat() {
   bool more = true;
   while (more) {
     if (Status s = write_some(&more); !s.ok()) return s;
-    decide_ticker();
+    follow_rate();
     if (more && durable_beat_ < beat_ && base::steady_ms() - last_sync_ >= 500) {
       if (Status s = sync(); !s.ok()) return s;
     }

@@ -97,7 +97,7 @@ Status Worker::evict() {
 
 /// The 1 kHz clock costs a few percent of a core, so it runs only while it saves the producers more than that. The same
 /// rate tells whether producers wake this thread (a system call of theirs) or it looks by itself.
-void Worker::decide_ticker() {
+void Worker::follow_rate() {
   const std::int64_t now = base::steady_ms();
   const std::int64_t passed = now - rate_since_;
   if (passed < kRateMs) return;

@@ -46,7 +46,7 @@ class Worker {
   void write_summary(bool now);
   void check_quota();
   Status evict();
-  void decide_ticker();
+  void follow_rate();
 
   const std::shared_ptr<Shared> shared_;
   Slot* const slot_;

@@ -7,11 +7,13 @@ postgres, limits which servers are tried (default all).
 import os
 import pathlib
 import types
+import uuid
 
 import pytest
 
 import servers
 from rest import Rest
+from scenario import Scenario
 
 
 def wanted(name):
@@ -84,3 +86,15 @@ def rest(server):
 def clean_env():
     """The environment without anything that would steer the SDK."""
     return {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "MLOPS_"))}
+
+
+@pytest.fixture
+def experiment(request):
+    """A name of the test's own."""
+    return f"{request.node.name.split('[')[0]}-{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture
+def s(build, server, tmp_path):
+    """A scenario on each SQLite server in turn."""
+    return Scenario(build, tmp_path, server.uri)

@@ -8,22 +8,11 @@ import json
 import os
 import signal
 import time
-import uuid
 
 import pytest
 
 from expect import DBL_MAX
 from scenario import Scenario
-
-
-@pytest.fixture
-def experiment(request):
-    return f"{request.node.name.split('[')[0]}-{uuid.uuid4().hex[:8]}"
-
-
-@pytest.fixture
-def s(build, server, tmp_path):
-    return Scenario(build, tmp_path, server.uri)
 
 
 def online(s, experiment):

@@ -5,18 +5,12 @@ import json
 import os
 import pwd
 import time
-import uuid
 
 import pytest
 
 import expect
 from disks import MEGABYTE, ReadOnly, SmallDisk
 from scenario import Scenario
-
-
-@pytest.fixture
-def experiment(request):
-    return f"{request.node.name.split('[')[0]}-{uuid.uuid4().hex[:8]}"
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import time
-import uuid
 
 import pytest
 
@@ -17,16 +16,6 @@ from servers import free_port
 
 T0 = 1700000000000
 POINTS = 120
-
-
-@pytest.fixture
-def experiment(request):
-    return f"{request.node.name.split('[')[0]}-{uuid.uuid4().hex[:8]}"
-
-
-@pytest.fixture
-def s(build, server, tmp_path):
-    return Scenario(build, tmp_path, server.uri)
 
 
 def record(s, experiment, lane=12, points=POINTS):

@@ -4,21 +4,10 @@ doubled on the server. And folders full of rubbish: the command says so and neve
 import json
 import random
 import shutil
-import uuid
 
 import pytest
 
 from scenario import Scenario
-
-
-@pytest.fixture
-def experiment(request):
-    return f"{request.node.name.split('[')[0]}-{uuid.uuid4().hex[:8]}"
-
-
-@pytest.fixture
-def s(build, server, tmp_path):
-    return Scenario(build, tmp_path, server.uri)
 
 
 def slot(s):
