@@ -1,43 +1,15 @@
-// Commands: one function per subcommand; each prints to stdout, complains to stderr and returns the exit code.
+// Commands: one function per subcommand, each in the file of its name.
 #pragma once
 
-#include <cstdint>
-#include <string>
+#include "cli/command.h"
 
 namespace mlops::cli {
 
-struct Common {
-  std::string root;  // empty: MLOPS_HOME, .mlops upwards
-  bool json = false;
-};
-
-struct RunsArguments {
-  std::string experiment;
-  std::uint64_t limit = 0;  // 0: all
-};
-int runs_command(const Common& common, const RunsArguments& arguments);
-
-struct ShowArguments {
-  std::string run;
-  std::string metric;  // its points instead of the summary
-};
-int show_command(const Common& common, const ShowArguments& arguments);
-
-int status_command(const Common& common);
-
-struct SyncArguments {
-  std::string to;
-  bool follow = false;
-  bool dry_run = false;
-  bool keep_dead = false;  // runs of dead processes stay RUNNING
-  double deadline_seconds = 0;
-};
-int sync_command(const Common& common, const SyncArguments& arguments);
-
-struct VerifyArguments {
-  std::string run;
-  std::string to;
-};
-int verify_command(const Common& common, const VerifyArguments& arguments);
+Command runs_command();
+Command show_command();
+Command status_command();
+Command sync_command();
+Command verify_command();
+Command version_command();
 
 }  // namespace mlops::cli

@@ -1,13 +1,21 @@
 // mlops runs: the runs of a root, newest first.
 #include <cstdio>
+#include <memory>
+#include <string>
 
 #include "cli/commands.h"
 #include "cli/run_json.h"
 #include "cli/text.h"
 
 namespace mlops::cli {
+namespace {
 
-int runs_command(const Common& common, const RunsArguments& arguments) {
+struct Arguments {
+  std::string experiment;
+  std::uint64_t limit = 0;  // 0: all
+};
+
+int list(const Common& common, const Arguments& arguments) {
   Result<Reader> reader = Reader::open(common.root);
   if (!reader.ok()) return fail(reader.status());
   Result<std::vector<RunSummary>> runs = reader->runs();
@@ -35,6 +43,21 @@ int runs_command(const Common& common, const RunsArguments& arguments) {
   }
   table.print(is_terminal(1));
   return kOk;
+}
+
+}  // namespace
+
+Command runs_command() {
+  auto a = std::make_shared<Arguments>();
+  Command command{"runs", "List the runs of a root, newest first"};
+  command.options = {
+      {"--experiment", "Only runs of this experiment", &a->experiment, false, Takes::experiment},
+      {"-n,--limit", "At most so many", &a->limit},
+  };
+  command.json = R"({"root", "runs": [as in `mlops show --json`]})";
+  command.examples = {{"mlops runs --experiment digits -n 5", "the newest five of an experiment"}};
+  command.run = [a](const Common& common) { return list(common, *a); };
+  return command;
 }
 
 }  // namespace mlops::cli

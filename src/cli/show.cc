@@ -1,5 +1,7 @@
 // mlops show: one run, or the points of one of its metrics.
 #include <cstdio>
+#include <memory>
+#include <string>
 
 #include "cli/commands.h"
 #include "cli/run_json.h"
@@ -8,7 +10,12 @@
 namespace mlops::cli {
 namespace {
 
-int show_metric(const Common& common, const Reader& reader, const ShowArguments& arguments) {
+struct Arguments {
+  std::string run;
+  std::string metric;  // its points instead of the summary
+};
+
+int show_metric(const Common& common, const Reader& reader, const Arguments& arguments) {
   Result<Series> series = reader.series(arguments.run, arguments.metric);
   if (!series.ok()) return fail(series.status());
   if (common.json) {
@@ -37,9 +44,7 @@ void print_pairs(const char* head, const Pairs& pairs) {
   for (const auto& [key, value] : pairs) std::printf("  %s = %s\n", key.c_str(), one_line(value, 200).c_str());
 }
 
-}  // namespace
-
-int show_command(const Common& common, const ShowArguments& arguments) {
+int show(const Common& common, const Arguments& arguments) {
   Result<Reader> reader = Reader::open(common.root);
   if (!reader.ok()) return fail(reader.status());
   if (!arguments.metric.empty()) return show_metric(common, *reader, arguments);
@@ -73,6 +78,25 @@ int show_command(const Common& common, const ShowArguments& arguments) {
   }
   table.print(is_terminal(1));
   return kOk;
+}
+
+}  // namespace
+
+Command show_command() {
+  auto a = std::make_shared<Arguments>();
+  Command command{"show", "One run: params, tags, metrics; or the points of one metric"};
+  command.options = {
+      {"run", "Run id: ours, the server's, or a prefix of at least 4 characters", &a->run, true, Takes::run},
+      {"--metric", "Print this metric's points: step, time in ms, value", &a->metric},
+  };
+  command.json =
+      R"({"id", "server_id", "experiment", "name", "parent_id", "status", "live", "start_ms", "end_ms", "points", )"
+      R"("params", "tags", "metrics": [{"name", "count", "last", "last_step", "last_time_ms", "min", "max", )"
+      R"("min_step", "max_step"}]}; with --metric {"metric", "step": [], "time_ms": [], "value": []})";
+  command.examples = {{"mlops show $RUN", "what a run is and how its metrics stand"},
+                      {"mlops show $RUN --metric loss", "every point of one metric"}};
+  command.run = [a](const Common& common) { return show(common, *a); };
+  return command;
 }
 
 }  // namespace mlops::cli

@@ -34,9 +34,7 @@ void print_json(const std::string& root, const Health& h) {
   std::printf("%s\n", out.text().c_str());
 }
 
-}  // namespace
-
-int status_command(const Common& common) {
+int print(const Common& common) {
   Result<Reader> reader = Reader::open(common.root);
   if (!reader.ok()) return fail(reader.status());
   Result<Health> health = reader->health();
@@ -69,6 +67,22 @@ int status_command(const Common& common) {
     if (const std::string todo = advice(d); !todo.empty()) std::printf("  what to do %s\n", todo.c_str());
   }
   return code;
+}
+
+}  // namespace
+
+Command status_command() {
+  Command command{"status", "Accepted, buffered, durable, delivered, dropped; per destination"};
+  command.about = "Exits with 1 while points wait for a destination.";
+  command.json =
+      R"({"root", "accepted", "merged", "buffered", "durable", "dropped": {reason: count}, "disk_bytes", )"
+      R"("buffer": {"code", "message"}, "destinations": [{"name", "uri", "state", "delivered", "waiting", )"
+      R"("dead_letters", "retries", "requests", "bytes_sent", "lag_seconds", "last_error": {"code", "message"}, )"
+      R"("advice"}]})";
+  command.examples = {{"mlops status", "how it stands, and what to do about it"},
+                      {"mlops status --json | jq .destinations", "the same, for a script"}};
+  command.run = print;
+  return command;
 }
 
 }  // namespace mlops::cli

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <csignal>
 #include <cstdio>
+#include <memory>
 #include <string>
 
 #include "cli/commands.h"
@@ -52,9 +53,15 @@ void print_json(const DeliverReport& report, bool dry_run) {
   std::printf("%s\n", out.text().c_str());
 }
 
-}  // namespace
+struct Arguments {
+  std::string to;
+  bool follow = false;
+  bool dry_run = false;
+  bool keep_dead = false;  // runs of dead processes stay RUNNING
+  double deadline_seconds = 0;
+};
 
-int sync_command(const Common& common, const SyncArguments& arguments) {
+int sync(const Common& common, const Arguments& arguments) {
   listen_to_signals();
   const bool bar = is_terminal(2) && !common.json && !arguments.dry_run;
   DeliverOptions options;
@@ -89,6 +96,30 @@ int sync_command(const Common& common, const SyncArguments& arguments) {
     return report->status.code() == StatusCode::unavailable ? kUnavailable : kDifferences;
   }
   return kOk;
+}
+
+}  // namespace
+
+Command sync_command() {
+  auto a = std::make_shared<Arguments>();
+  Command command{"sync", "Deliver a root to a server"};
+  command.options = {
+      {"--to", "Tracking URI [MLFLOW_TRACKING_URI; the root's only destination]", &a->to, false, Takes::uri},
+      {"--follow", "Stay and deliver live, beside trainers, until Ctrl-C", &a->follow},
+      {"--dry-run", "Count what waits; send nothing, lock nothing", &a->dry_run},
+      {"--keep-dead-runs", "Do not end runs whose process died (they are ended KILLED)", &a->keep_dead},
+      {"--deadline", "Give up after so many seconds [never]", &a->deadline_seconds},
+  };
+  command.about =
+      "Credentials come from MLflow's environment variables and ~/.mlflow/credentials.\n"
+      "Exits with 1 when points are left, 4 when the server is out of reach.";
+  command.json =
+      R"({"dry_run", "runs", "points", "requests", "retries", "dead_letters", "waiting", "parked", "status", )"
+      R"("message"})";
+  command.examples = {{"mlops sync --to http://localhost:5000", "deliver what waits"},
+                      {"mlops sync --follow", "deliver live, beside a trainer without network"}};
+  command.run = [a](const Common& common) { return sync(common, *a); };
+  return command;
 }
 
 }  // namespace mlops::cli

@@ -1,5 +1,7 @@
 // mlops verify: what the server holds of a run against what was accepted.
 #include <cstdio>
+#include <memory>
+#include <string>
 
 #include "cli/commands.h"
 #include "cli/json_out.h"
@@ -22,9 +24,11 @@ void print_json(const VerifyReport& r) {
   std::printf("%s\n", out.text().c_str());
 }
 
-}  // namespace
+struct Arguments {
+  std::string run, to;
+};
 
-int verify_command(const Common& common, const VerifyArguments& arguments) {
+int compare(const Common& common, const Arguments& arguments) {
   VerifyOptions options;
   options.root = common.root;
   options.to = arguments.to;
@@ -50,6 +54,24 @@ int verify_command(const Common& common, const VerifyArguments& arguments) {
   }
   std::printf("%s\n", report->ok() ? "identical" : (count_text(report->differences_total) + " differences").c_str());
   return code;
+}
+
+}  // namespace
+
+Command verify_command() {
+  auto a = std::make_shared<Arguments>();
+  Command command{"verify", "Compare what the server holds of a run with what was accepted"};
+  command.options = {
+      {"run", "Run id: ours, the server's, or a prefix", &a->run, true, Takes::run},
+      {"--to", "Tracking URI [MLFLOW_TRACKING_URI; the root's only destination]", &a->to, false, Takes::uri},
+  };
+  command.about = "Exits with 1 when there are differences or undelivered points.";
+  command.json =
+      R"({"run_id", "server_id", "ok", "points_local", "points_server", "points_waiting", "evicted", "params_checked", )"
+      R"("tags_checked", "differences_total", "differences": [{"kind", "what"}]})";
+  command.examples = {{"mlops verify $RUN", "missing, extra and altered points, params and tags"}};
+  command.run = [a](const Common& common) { return compare(common, *a); };
+  return command;
 }
 
 }  // namespace mlops::cli
