@@ -42,8 +42,21 @@ struct Credentials {
 /// (counted, reason `journal_full`), or drop at once.
 enum class WhenFull { wait, drop };
 
-/// Clients that share a root share the options of the first one that opened it; tracking URI, deliver and credentials
-/// are each client's own.
+/// What machine, process and GPUs do while a run goes on, logged to it as metrics under MLflow's names
+/// (system/cpu_utilization_percentage, …; docs/system-metrics.md has all). One background thread per process takes the
+/// samples; not in a forked child. Steps count 0, 1, 2, …; a resumed run's go on.
+struct SystemMetrics {
+  std::optional<bool> enabled{};  ///< for runs that do not say; MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING, default off
+  Millis interval{10'000};        ///< of samples, 10 ms..1 day; MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL, in seconds
+  /// Averaged into one point, 1..1,000,000; MLFLOW_SYSTEM_METRICS_SAMPLES_BEFORE_LOGGING.
+  std::uint32_t samples_before_logging = 1;
+  /// Machines of one run told apart: system/<node_id>/…, letters, digits, `_ - . :` and space, at most 100;
+  /// MLFLOW_SYSTEM_METRICS_NODE_ID. Default none.
+  std::string node_id{};
+};
+
+/// Clients that share a root share the options of the first one that opened it; tracking URI, deliver, credentials and
+/// system metrics are each client's own.
 struct Options {
   std::string root{};  ///< the buffer's folder; MLOPS_HOME, else `.mlops` found upwards from here, else ./.mlops
   std::string tracking_uri{};  ///< http(s) URI without credentials; MLFLOW_TRACKING_URI; none = local only
@@ -60,6 +73,7 @@ struct Options {
   /// Bound of close and of process exit: drain, then try to deliver what waits; MLOPS_EXIT_DEADLINE_MS. An exit that
   /// finds the disk stuck ends at most two seconds later.
   Millis exit_deadline{10'000};
+  SystemMetrics system_metrics{};
 };
 
 struct ExperimentOptions {
@@ -77,8 +91,9 @@ struct RunOptions {
   std::string parent_id{};    ///< nested below this run (tag mlflow.parentRunId)
   std::string note{};         ///< Markdown, tag mlflow.note.content
   Pairs tags{};
-  bool source_tags = true;     ///< user, source name and type, git commit, as MLflow's client sets them
-  Millis end_deadline{5'000};  ///< longest block of the scoped end in ~Run
+  bool source_tags = true;                   ///< user, source name and type, git commit, as MLflow's client sets them
+  std::optional<bool> log_system_metrics{};  ///< default SystemMetrics::enabled
+  Millis end_deadline{5'000};                ///< longest block of the scoped end in ~Run
 };
 
 MLOPS_NAMESPACE_END

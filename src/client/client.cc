@@ -52,6 +52,7 @@ Result<Client> Client::open(Options given) {
   session.environment = environment;
   session.uri = options->tracking_uri;
   session.credentials = options->credentials;
+  session.system_metrics = options->system_metrics;
   {
     const std::lock_guard<std::mutex> lock(client::registry().mutex);
     session.number = client::registry().next_client++;

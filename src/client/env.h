@@ -22,6 +22,11 @@ struct Environment {
   std::string experiment;        // MLFLOW_EXPERIMENT_NAME
   std::string run_id;            // MLFLOW_RUN_ID
   std::string run_name;          // MLFLOW_RUN_NAME
+  std::string system_metrics;    // MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING: true, 1, false, 0
+  std::string system_interval;   // MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL, seconds
+  std::string system_samples;    // MLFLOW_SYSTEM_METRICS_SAMPLES_BEFORE_LOGGING
+  std::string system_node_id;    // MLFLOW_SYSTEM_METRICS_NODE_ID
+  std::string nvml;              // MLOPS_NVML: the library instead of libnvidia-ml.so.1
 };
 
 Environment read_environment();

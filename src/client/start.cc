@@ -7,6 +7,7 @@
 #include "base/base.h"
 #include "client/lookup.h"
 #include "client/names.h"
+#include "client/system_metrics.h"
 #include "mlflow/mlflow.h"
 #include "model/limits.h"
 #include "view/view.h"
@@ -401,7 +402,10 @@ Session::~Session() {
 }
 
 Result<std::shared_ptr<RunState>> start_run(Session* session, const std::string& experiment, RunOptions options) {
-  return Starter(session, experiment, std::move(options)).start();
+  const bool sampled = options.log_system_metrics.value_or(session->system_metrics.enabled.value_or(false));
+  Result<std::shared_ptr<RunState>> run = Starter(session, experiment, std::move(options)).start();
+  if (run.ok() && sampled) log_system_metrics(*run, session->system_metrics, session->environment.nvml);
+  return run;
 }
 
 }  // namespace mlops::client
