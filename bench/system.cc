@@ -54,6 +54,8 @@ const Group g("system", [](Report& report) {
               0,
               Better::less,
               0.1});
+  run->end().ignore();
+  client->close().ignore();
 });
 
 }  // namespace

@@ -51,7 +51,7 @@ struct SystemMetrics {
   /// Averaged into one point, 1..1,000,000; MLFLOW_SYSTEM_METRICS_SAMPLES_BEFORE_LOGGING.
   std::uint32_t samples_before_logging = 1;
   /// Machines of one run told apart: system/<node_id>/…, letters, digits, `_ - . :` and space, at most 100;
-  /// MLFLOW_SYSTEM_METRICS_NODE_ID. Default none.
+  /// MLFLOW_SYSTEM_METRICS_NODE_ID. Default none, or the host where ranks of several machines share a run.
   std::string node_id{};
 };
 
@@ -81,15 +81,19 @@ struct ExperimentOptions {
   std::string artifact_location{};  ///< the same; server's default when empty
 };
 
-/// How Client::start_run finds or makes a run. At most one of resume_id, resume_name, attach_id.
+/// How Client::start_run finds or makes a run. At most one of resume_id, resume_name, attach_id, per_job.
 struct RunOptions {
   std::string name{};         ///< MLFLOW_RUN_NAME; default made of two words and a number, 1..250 characters
   std::string resume_id{};    ///< continue the run with this id (ours, 32 hex, or the server's); MLFLOW_RUN_ID
   std::string resume_name{};  ///< continue the newest run of that name in the experiment: in this root, else on the
                               ///< server (≤ 5 s), else a new one
   std::string attach_id{};    ///< join a run another process owns: logs, but sends no status; MLOPS_RUN
-  std::string parent_id{};    ///< nested below this run (tag mlflow.parentRunId)
-  std::string note{};         ///< Markdown, tag mlflow.note.content
+  /// One run for all ranks of a job (mpirun, srun, torchrun): rank 0 starts it, or goes on with it after a restart, and
+  /// ends it; the others join it as by attach_id. All ranks give the same experiment and name; MLOPS_RUN=job says it
+  /// for the first run. Started by no launcher, it is an ordinary run. docs/clusters.md has which launchers are known.
+  bool per_job = false;
+  std::string parent_id{};  ///< nested below this run (tag mlflow.parentRunId)
+  std::string note{};       ///< Markdown, tag mlflow.note.content
   Pairs tags{};
   bool source_tags = true;                   ///< user, source name and type, git commit, as MLflow's client sets them
   std::optional<bool> log_system_metrics{};  ///< default SystemMetrics::enabled

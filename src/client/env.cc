@@ -150,6 +150,7 @@ Environment read_environment() {
   e.system_samples = text("MLFLOW_SYSTEM_METRICS_SAMPLES_BEFORE_LOGGING");
   e.system_node_id = text("MLFLOW_SYSTEM_METRICS_NODE_ID");
   e.nvml = text("MLOPS_NVML");
+  e.job = read_job(environment_variable);
   return e;
 }
 
