@@ -6,6 +6,7 @@
 #include <chrono>
 
 #include "base/base.h"
+#include "client/system_metrics.h"
 
 namespace mlops::client {
 
@@ -38,6 +39,7 @@ Status end_run(const std::shared_ptr<RunState>& run, RunStatus status, Millis de
     auto& open = core->open_runs;
     open.erase(std::remove(open.begin(), open.end(), run), open.end());
   }
+  stop_system_metrics(run.get());
   if (!ours || run->role == Role::joined) return {};
   model::Op op;
   op.run = run->uid;
