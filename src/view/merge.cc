@@ -60,12 +60,15 @@ RunSummary merge_run(const std::vector<const Part*>& parts, std::string server_i
   out.name = owner.name;
   if (!owner.parent.zero()) out.parent_id = owner.parent.hex();
   out.status = owner.status;
+  out.left_open = owner.left_open;
   out.start_ms = owner.start_ms;
   out.end_ms = owner.status == RunStatus::running ? 0 : owner.end_ms;
   std::map<std::string, model::Summary> metrics;
   for (const Part* part : parts) {
     out.points += part->row.points;
-    out.live = out.live || (part->alive && part->row.status == RunStatus::running);
+    // A run that was left open is nobody's, whoever has its slot now.
+    const bool own = part->row.status == RunStatus::running && !part->row.left_open;
+    out.live = out.live || (part->alive && own);
     join(part->row.params, &out.params);
     join(part->row.tags, &out.tags);
     for (const buffer::MetricRow& m : part->metrics) join(m.summary, &metrics[m.name]);
