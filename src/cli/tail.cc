@@ -1,10 +1,11 @@
 // mlops tail: reads a program's log and logs what matches. What comes in goes out unchanged, byte for byte, at once;
 // lines of any length and any bytes are survived.
-#include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cerrno>
@@ -53,11 +54,13 @@ class Signals {
   ~Signals() { ::sigprocmask(SIG_SETMASK, &open_, nullptr); }
   Signals(const Signals&) = delete;
   Signals& operator=(const Signals&) = delete;
-  /// True when there is something to read, or the end of it.
-  bool wait(int milliseconds) const {
-    pollfd in{STDIN_FILENO, POLLIN, 0};
+  enum class Answer { ready, late, signal };
+  /// Until the file can be read or written (or its other end is gone); milliseconds < 0: however long.
+  Answer wait(int fd, short events, int milliseconds) const {
+    pollfd file{fd, events, 0};
     const timespec limit{milliseconds / 1000, (milliseconds % 1000) * 1'000'000L};
-    return ::ppoll(&in, 1, milliseconds < 0 ? nullptr : &limit, &open_) > 0;
+    const int n = ::ppoll(&file, 1, milliseconds < 0 ? nullptr : &limit, &open_);
+    return n > 0 ? Answer::ready : n == 0 ? Answer::late : Answer::signal;
   }
 
  private:
@@ -190,16 +193,18 @@ class Tail {
   Counts counts_;
 };
 
-/// False when nobody reads it any more.
-bool pass_on(std::string_view bytes) {
+/// False when nobody reads it any more, or nobody did for a while after a signal.
+bool pass_on(const Signals& signals, std::string_view bytes) {
   while (!bytes.empty()) {
-    const ssize_t n = ::write(STDOUT_FILENO, bytes.data(), bytes.size());
+    const bool stopping = stop_signal.load() != 0;
+    const Signals::Answer answer = signals.wait(STDOUT_FILENO, POLLOUT, stopping ? kQuietMs : -1);
+    if (answer == Signals::Answer::late) return false;
+    if (answer == Signals::Answer::signal) continue;
+    // So much fits into a pipe that is ready: a write never blocks with the signals held back.
+    const ssize_t n = ::write(STDOUT_FILENO, bytes.data(), std::min<std::size_t>(bytes.size(), PIPE_BUF));
     if (n >= 0) {
       bytes.remove_prefix(static_cast<std::size_t>(n));
-    } else if (errno == EAGAIN) {
-      pollfd out{STDOUT_FILENO, POLLOUT, 0};
-      ::poll(&out, 1, -1);
-    } else if (errno != EINTR) {
+    } else if (errno != EINTR && errno != EAGAIN) {
       return false;
     }
   }
@@ -213,18 +218,18 @@ void read_all(const Signals& signals, bool pass, Tail* tail) {
   std::array<char, kChunk> chunk;
   std::chrono::steady_clock::time_point last_words;
   for (bool stopping = false;;) {
-    const bool readable = signals.wait(stopping ? kQuietMs : -1);
+    const Signals::Answer answer = signals.wait(STDIN_FILENO, POLLIN, stopping ? kQuietMs : -1);
     if (stop_signal.load() != 0 && !stopping) {
       stopping = true;
       last_words = std::chrono::steady_clock::now() + Millis(kLastWordsMs);
     }
-    if (stopping && (std::chrono::steady_clock::now() > last_words || (!readable && errno != EINTR))) break;
-    if (!readable) continue;
+    if (answer == Signals::Answer::late || (stopping && std::chrono::steady_clock::now() > last_words)) break;
+    if (answer != Signals::Answer::ready) continue;
     const ssize_t n = ::read(STDIN_FILENO, chunk.data(), chunk.size());
     if (n < 0 && (errno == EINTR || errno == EAGAIN)) continue;
     if (n <= 0) break;
     const std::string_view bytes(chunk.data(), static_cast<std::size_t>(n));
-    pass = pass && pass_on(bytes);
+    pass = pass && pass_on(signals, bytes);
     lines.feed(bytes, take);
   }
   lines.finish(take);

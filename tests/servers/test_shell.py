@@ -8,6 +8,7 @@ import json
 import os
 import pty
 import signal
+import socket
 import subprocess
 import sys
 import termios
@@ -243,7 +244,7 @@ def test_beside_others(build, mlflow3, tmp_path, experiment):
 
 
 def test_two_ends_at_once(shell):
-    """One ends it, the other is told."""
+    """At least one ends it; the other is told, or its word stands."""
     for _ in range(5):
         uid = start_run(shell)
         both = [subprocess.Popen([str(shell.build.mlops), "run", "end", "--run", uid, "--status", status], env=shell.env,
@@ -320,6 +321,25 @@ def test_tail_ends_on_a_signal(shell, number):
     process.stdout.close()
     (run,) = json.loads(shell.mlops("runs", "--json"))["runs"]
     assert run["status"] == "KILLED" and series(shell, run["id"], "loss")["value"] == [1, 2, 3]
+
+
+def test_tail_ends_although_its_reader_stands_still(shell):
+    """The pipe behind it is full and nobody reads: SIGTERM ends it all the same, with what came in logged."""
+    process = subprocess.Popen([str(shell.build.mlops), "tail", "--regex", r"loss=(?P<loss>\d+)"], env=shell.env,
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    os.set_blocking(process.stdin.fileno(), False)
+    sent, quiet = 0, time.monotonic() + 1
+    while time.monotonic() < quiet:  # until nothing more goes in, for a second
+        try:
+            sent += os.write(process.stdin.fileno(), b"loss=%06d\n" % (sent // 12) * 100)
+            quiet = time.monotonic() + 1
+        except BlockingIOError:
+            time.sleep(0.01)
+    process.terminate()
+    assert ended(process) == 128 + signal.SIGTERM
+    process.stdout.close()
+    process.stdin.close()
+    assert only_run(shell)["status"] == "KILLED" and only_run(shell)["points"] > 0
 
 
 def test_tail_outlives_its_reader(shell):
@@ -517,6 +537,20 @@ def test_exec_of_a_program_with_the_sdk(build, mlflow3, tmp_path, experiment):
     assert there.status == "FAILED" and there.name == "whole" and there.tags["mlops.exec.exit_code"] == "9"
     assert [p[1:] for p in s.rest.history(there.run_id, "shell")] == [(0, 1.0)]
     assert len(s.rest.runs(experiment)) == 1
+
+
+def test_exec_keeps_to_its_grace(build, mlflow3, tmp_path, experiment):
+    """A server that answers nothing holds the end up for the grace time only; later all is delivered."""
+    s = Scenario(build, tmp_path, mlflow3.uri)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        env = {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{silent.getsockname()[1]}"}
+        start = time.monotonic()
+        got = command(s, "exec", "-q", "--experiment", experiment, "--grace", "1", "--", "sh", "-c", "exit 4", env=env)
+        took = time.monotonic() - start
+    assert got.returncode == 4 and took < 20, (got, took)
+    s.sync()
+    run = s.server_run(experiment, only_run(s)["id"])
+    assert run.status == "FAILED" and run.tags["mlops.exec.exit_code"] == "4"
 
 
 def test_exec_is_killed(build, mlflow3, tmp_path, experiment):
