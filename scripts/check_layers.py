@@ -40,6 +40,7 @@ THIRD_PARTY = {
     "JSON library": (r"nlohmann/json\.hpp", {"mlflow": 3}),
     "JSON library, forward": (r"nlohmann/json_fwd\.hpp", {"mlflow": 99}),
     "CLI11": (r"CLI/.*", {"cli": 1}),
+    "RE2": (r"re2/.*", {"cli": 1}),
     "Abseil": (r"absl/.*", {room: 99 for room in ("base", "buffer", "ledger", "drain", "http", "mlflow", "store", "sync",
                                                   "view", "client")}),
 }

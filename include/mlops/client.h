@@ -44,6 +44,12 @@ class MLOPS_API Client {
   /// Starts (or resumes, attaches to) a run. Valid offline.
   Result<Run> start_run(std::string_view experiment = {}, RunOptions options = {}) const;
 
+  /// Ends a run of this root that no process has open: one that was left open (Run::leave) or whose process is gone.
+  /// `id`: ours, the server's, or a prefix. Also while another process uses the run's slot. Accepted when it returns
+  /// OK; waits up to five seconds for readers to see it. not_found; failed_precondition: it has ended, the living
+  /// process it belongs to ends it, or it belongs to another host.
+  Status end_run(std::string_view id, RunStatus status = RunStatus::finished) const;
+
   /// Waits until everything this process accepted has reached `level`. deadline_exceeded says what is missing, and the
   /// work goes on; failed_precondition: closed, no destination to deliver to, or runs that wait for somebody to act.
   Status flush(Level level = Level::durable, Millis deadline = Millis(10'000)) const noexcept;

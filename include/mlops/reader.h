@@ -36,6 +36,7 @@ struct RunSummary {
   std::string name;
   std::string parent_id;
   RunStatus status = RunStatus::running;
+  bool left_open = false;                 ///< RUNNING without a process, until somebody ends it (Run::leave)
   bool live = false;                      ///< its process is alive
   std::int64_t start_ms = 0, end_ms = 0;  ///< end 0 while running
   std::uint64_t points = 0;

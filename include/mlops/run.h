@@ -94,6 +94,10 @@ class MLOPS_API Run {
   /// Ends the run; later calls fail, later points are dropped as `closed`. In an attached process and a forked
   /// child: detaches, status ignored. Accepted at once; blocks no longer than RunOptions::end_deadline for *durable*.
   Status end(RunStatus status = RunStatus::finished) noexcept;
+  /// Lets the run go without ending it: it stays RUNNING, here and on the server, with no process, until somebody
+  /// resumes it or ends it with Client::end_run; attached processes log to it meanwhile. This object is as after end.
+  /// In an attached process and a forked child: detaches. Blocks as end does.
+  Status leave() noexcept;
   bool ended() const noexcept;
 
   /// Waits until everything this process accepted for this run has reached `level`; deadline_exceeded says how

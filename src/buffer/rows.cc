@@ -116,6 +116,7 @@ std::string encode_run(const model::RunRow& run) {
   row.set_points(run.points);
   row.set_merged(run.merged);
   row.set_dropped(run.dropped);
+  row.set_left_open(run.left_open);
   return row.SerializeAsString();
 }
 Status decode_run(std::string_view bytes, model::RunRow* run) {
@@ -135,6 +136,7 @@ Status decode_run(std::string_view bytes, model::RunRow* run) {
   run->points = row.points();
   run->merged = row.merged();
   run->dropped = row.dropped();
+  run->left_open = row.left_open();
   return {};
 }
 

@@ -9,6 +9,8 @@
 namespace mlops::buffer {
 namespace {
 
+constexpr std::uint64_t kAttached = 1, kLeftOpen = 2;  // flags of a run
+
 void put_signed(std::string* out, std::int64_t v) { put_varint(out, zigzag(static_cast<std::uint64_t>(v))); }
 std::int64_t get_signed(ByteReader* in) { return static_cast<std::int64_t>(unzigzag(in->varint())); }
 void put_double(std::string* out, double v) { put_u64(out, std::bit_cast<std::uint64_t>(v)); }
@@ -41,7 +43,7 @@ void put_row(std::string* out, const model::RunRow& row) {
   put_text(out, row.experiment);
   put_text(out, row.name);
   put_varint(out, static_cast<std::uint64_t>(row.status));
-  put_varint(out, row.attached ? 1 : 0);
+  put_varint(out, (row.attached ? kAttached : 0) | (row.left_open ? kLeftOpen : 0));
   put_signed(out, row.start_ms);
   put_signed(out, row.end_ms);
   put_signed(out, row.last_ms);
@@ -58,7 +60,9 @@ model::RunRow get_row(ByteReader* in) {
   row.experiment = in->text();
   row.name = in->text();
   row.status = static_cast<RunStatus>(in->varint());
-  row.attached = in->varint() != 0;
+  const std::uint64_t flags = in->varint();
+  row.attached = (flags & kAttached) != 0;
+  row.left_open = (flags & kLeftOpen) != 0;
   row.start_ms = get_signed(in);
   row.end_ms = get_signed(in);
   row.last_ms = get_signed(in);

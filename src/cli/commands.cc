@@ -6,6 +6,10 @@ std::vector<Command> all_commands() {
   return {
       runs_command(),    // what is there
       show_command(),    //
+      run_command(),     // from a shell script
+      log_command(),     //
+      tail_command(),    //
+      exec_command(),    //
       status_command(),  // how it stands
       sync_command(),    // to a server
       verify_command(),  //

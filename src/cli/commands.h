@@ -7,6 +7,10 @@ namespace mlops::cli {
 
 Command runs_command();
 Command show_command();
+Command run_command();
+Command log_command();
+Command tail_command();
+Command exec_command();
 Command status_command();
 Command sync_command();
 Command verify_command();

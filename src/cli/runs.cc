@@ -36,8 +36,9 @@ int list(const Common& common, const Arguments& arguments) {
   }
   Table table({"RUN", "NAME", "EXPERIMENT", "STATUS", "STARTED", "TOOK", "POINTS"});
   for (const RunSummary* run : chosen) {
-    const std::string status = std::string(run_status_name(run->status)) +
-                               (run->status == RunStatus::running && !run->live ? " (process gone)" : "");
+    const std::string status =
+        std::string(run_status_name(run->status)) +
+        (run->status == RunStatus::running && !run->live && !run->left_open ? " (process gone)" : "");
     table.add({run->id, one_line(run->name, 40), one_line(run->experiment, 40), status, time_text(run->start_ms),
                run->end_ms == 0 ? "-" : duration_text(run->end_ms - run->start_ms), std::to_string(run->points)});
   }

@@ -22,6 +22,8 @@ struct Experiment::Impl {
 
 namespace {
 
+constexpr Millis kEndPatience{5'000};
+
 Status closed_status() { return Status(StatusCode::failed_precondition, "the client is closed"); }
 
 Result<Run> make_run(client::Session* session, const std::string& experiment, RunOptions options) {
@@ -43,7 +45,7 @@ Result<Client> Client::open(Options given) {
   if (!options.ok()) return options.status();
   // The slot that holds the run the environment names, if its process is gone, is the one to take.
   drain::SlotWish wish{{}, environment.job.key, environment.job.rank <= 0};
-  base::Uid::parse(environment.run_id, &wish.run);
+  base::Uid::parse(environment.attach_run.empty() ? environment.run_id : environment.attach_run, &wish.run);
   Result<client::Root*> root = client::open_root(*options, wish);
   if (!root.ok()) return root.status();
   auto impl = std::make_shared<Impl>();
@@ -96,6 +98,11 @@ Experiment Client::experiment(std::string_view name, ExperimentOptions options) 
 
 Result<Run> Client::start_run(std::string_view experiment, RunOptions options) const {
   return make_run(&impl_->session, std::string(experiment), std::move(options));
+}
+
+Status Client::end_run(std::string_view id, RunStatus status) const {
+  if (Status s = impl_->session.check_open(); !s.ok()) return s;
+  return client::end_run_by_id(impl_->session.root, id, status, kEndPatience);
 }
 
 Status Client::flush(Level level, Millis deadline) const noexcept {

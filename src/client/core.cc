@@ -6,7 +6,6 @@
 #include <chrono>
 
 #include "base/base.h"
-#include "client/system_metrics.h"
 
 namespace mlops::client {
 
@@ -24,43 +23,6 @@ Status no_destination() {
 bool runs_by_itself(LaneState state) { return state == LaneState::idle || state == LaneState::sending; }
 
 }  // namespace
-
-Status end_run(const std::shared_ptr<RunState>& run, RunStatus status, Millis deadline, bool wait) {
-  Core* core = run->core;
-  const std::int64_t until = base::steady_ms() + deadline.count();
-  const bool ours = run->pid == ::getpid();
-  {
-    const std::lock_guard<std::mutex> lock(core->mutex);
-    if (run->ended) {
-      return Status(StatusCode::failed_precondition, "run \"" + run->name() + "\" has ended already");
-    }
-    run->ended = true;
-    journal::close_gate(run->gate);
-    auto& open = core->open_runs;
-    open.erase(std::remove(open.begin(), open.end(), run), open.end());
-  }
-  stop_system_metrics(run.get());
-  if (!ours || run->role == Role::joined) return {};
-  model::Op op;
-  op.run = run->uid;
-  op.kind = run->role == Role::owner ? model::OpKind::run_end : model::OpKind::run_detach;
-  if (run->role == Role::owner) {
-    op.number = static_cast<std::int64_t>(status);
-    op.key = std::to_string(run->start_number);
-  }
-  Status appended;
-  do {
-    const std::lock_guard<std::mutex> lock(core->mutex);
-    op.time_ms = base::now_ms();
-    appended = core->writer->append(&op);
-  } while (appended.code() == StatusCode::resource_exhausted && millis_left(until) > 0);
-  if (!appended.ok() || !wait || core->in_child.load() || core->drain == nullptr) return appended;
-  if (core->drain->stats().buffer.ok()) {
-    core->drain->flush(Level::durable, Millis(millis_left(until))).ignore();  // accepted it is already
-  }
-  return {};
-}
-
 }  // namespace mlops::client
 
 MLOPS_NAMESPACE_BEGIN

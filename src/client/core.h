@@ -20,6 +20,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <unordered_map>
 #include <utility>
@@ -150,6 +151,7 @@ struct Registry {
   std::mutex mutex;
   std::vector<Root*> roots;      // open ones
   std::vector<Core*> all_cores;  // ever made, for fork
+  std::vector<Core*> guests;     // ever made: writers into other processes' slots
   std::uint64_t next_client = 1;
   pid_t pid = 0;        // of the process that installed the lifecycle; 0 none
   bool forked() const;  // this process inherited all that and must open nothing
@@ -171,5 +173,9 @@ std::shared_ptr<RunState> open_run(Root* root, const Uid& run);
 
 /// The end of a run, by Run::end, ~Run and close. `wait`: for durable, within the deadline.
 Status end_run(const std::shared_ptr<RunState>& run, RunStatus status, Millis deadline, bool wait);
+/// The run stays RUNNING without this process. Waits for durable within the deadline.
+Status leave_run(const std::shared_ptr<RunState>& run, Millis deadline);
+/// The end of a run that is open nowhere, wherever its slot is. Waits until readers see it, within the deadline.
+Status end_run_by_id(Root* root, std::string_view id, RunStatus status, Millis deadline);
 
 }  // namespace mlops::client

@@ -371,6 +371,11 @@ Status Run::end(RunStatus status) noexcept {
   return client::end_run(impl_->state, status, impl_->state->end_deadline, true);
 }
 
+Status Run::leave() noexcept {
+  if (impl_ == nullptr) return moved_from();
+  return client::leave_run(impl_->state, impl_->state->end_deadline);
+}
+
 Status Run::flush(Level level, Millis deadline) noexcept {
   if (impl_ == nullptr) return moved_from();
   return impl_->state->core->flush(level, deadline, impl_->state->uid);

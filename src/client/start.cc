@@ -25,18 +25,6 @@ Status closed_status() {
   return Status(StatusCode::failed_precondition, "the client is closed: open one before starting runs");
 }
 
-// A run's record in a core's own database, after everything a dead process left there was collected.
-Result<model::RunRow> local_row(Core* core, const Uid& uid) {
-  const std::int64_t until = base::steady_ms() + kLocalPatience.count();
-  Result<std::shared_ptr<buffer::Reader>> reader = core->drain->reader(Millis(millis_left(until)));
-  if (!reader.ok()) return reader.status();
-  // A living child of a dead process keeps its journal open for as long as it likes: two seconds, then what there is.
-  const std::int64_t patience = std::min(until, base::steady_ms() + 2'000);
-  while (!core->drain->recovered() && millis_left(patience) > 0) ::usleep(2'000);
-  if (Status s = core->drain->flush(Level::buffered, Millis(millis_left(until))); !s.ok()) return s;
-  return (*reader)->run(uid);
-}
-
 // A host's name as a part of metric names.
 std::string node_id(const std::string& host) {
   std::string id = host.substr(0, 100);
@@ -476,6 +464,17 @@ Session::~Session() {
   if (closed.exchange(true)) return;
   const std::lock_guard<std::mutex> lock(registry().mutex);
   --root->clients;
+}
+
+Result<model::RunRow> local_row(Core* core, const Uid& uid) {
+  const std::int64_t until = base::steady_ms() + kLocalPatience.count();
+  Result<std::shared_ptr<buffer::Reader>> reader = core->drain->reader(Millis(millis_left(until)));
+  if (!reader.ok()) return reader.status();
+  // A living child of a dead process keeps its journal open for as long as it likes: two seconds, then what there is.
+  const std::int64_t patience = std::min(until, base::steady_ms() + 2'000);
+  while (!core->drain->recovered() && millis_left(patience) > 0) ::usleep(2'000);
+  if (Status s = core->drain->flush(Level::buffered, Millis(millis_left(until))); !s.ok()) return s;
+  return (*reader)->run(uid);
 }
 
 Result<std::shared_ptr<RunState>> start_run(Session* session, const std::string& experiment, RunOptions options) {

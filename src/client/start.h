@@ -23,6 +23,9 @@ struct Session {
   Status check_open() const;
 };
 
+/// A run's row in a core's own database, after everything a dead process left there was collected.
+Result<model::RunRow> local_row(Core* core, const Uid& uid);
+
 Result<std::shared_ptr<RunState>> start_run(Session* session, const std::string& experiment, RunOptions options);
 
 }  // namespace mlops::client

@@ -135,9 +135,9 @@ Status Worker::sync() {
   return {};
 }
 
-/// A run that a dead process left RUNNING is KILLED at its last record; one it was attached to is let go. Not before
-/// this process had two seconds to resume it, nor while a forked child that may own it, or another attached process,
-/// lives.
+/// A run that a dead process had RUNNING is KILLED at its last record, unless it was left open on purpose; one it was
+/// attached to is let go. Not before this process had two seconds to resume it, nor while a forked child that may own
+/// it, or another attached process, lives.
 void Worker::end_dead_runs() {
   const std::int64_t now = base::steady_ms();
   if (!options_.end_dead_runs || !dead_runs_open_ || now - last_dead_ < (closing_ ? 0 : kDeadRunsAgainMs)) return;
@@ -148,6 +148,7 @@ void Worker::end_dead_runs() {
   for (const auto& run : runs_.all()) {
     model::RunRow& row = run->row;
     if (row.status != RunStatus::running && row.status != RunStatus::scheduled) continue;
+    if (row.left_open) continue;
     if (writer_ != nullptr && run->owner == own) continue;
     const bool child = run->owner.zero() ? sources_.others() : sources_.holds(run->owner);
     if (child || (!row.attached && has_live_attachment(options_.root, row.uid))) {

@@ -1,5 +1,6 @@
 // What an op does to its run's row: starts are counted, params are first-wins, tags last-wins, an end counts only when
-// no later start has been seen, a process that is attached has no say in the status.
+// no later start has been seen, a run that was left open stays RUNNING until then, a process that is attached has no
+// say in the status.
 #include <algorithm>
 #include <charconv>
 
@@ -55,6 +56,7 @@ void start(RunState* run, const Op& op) {
   row.status = RunStatus::running;
   row.end_ms = 0;
   row.attached = false;
+  row.left_open = false;
   run->recovered = false;
 }
 
@@ -85,6 +87,12 @@ void end(RunState* run, const Op& op) {
   if (number != 0 && number != run->row.starts) return;  // of an older start, or its start is lost
   run->row.status = static_cast<RunStatus>(op.number);
   run->row.end_ms = op.time_ms;
+  run->row.left_open = false;
+}
+
+void leave(RunState* run, const Op& op) {
+  if (run->row.attached) return detach(run, op);
+  if (run->row.status == RunStatus::running && start_of(op) == run->row.starts) run->row.left_open = true;
 }
 
 }  // namespace
@@ -104,6 +112,7 @@ model::RunRow row_without_texts(const model::RunRow& row) {
   out.name = row.name;
   out.status = row.status;
   out.attached = row.attached;
+  out.left_open = row.left_open;
   out.start_ms = row.start_ms;
   out.end_ms = row.end_ms;
   out.last_ms = row.last_ms;
@@ -173,6 +182,9 @@ void Runs::add_op(const model::Op& op, const Uid& writer) {
       break;
     case OpKind::run_detach:
       detach(run, op);
+      break;
+    case OpKind::run_leave:
+      leave(run, op);
       break;
     case OpKind::experiment:
       break;

@@ -163,8 +163,10 @@ Status mark_slot(const std::string& slot_dir, const std::string& job) {
   return base::replace_file(path, job, false);
 }
 
-Result<base::Mapping> open_control(const std::string& slot_dir) {
-  auto map = base::Mapping::open(slot_dir + "/control", false, kPage);
+namespace {
+
+Result<base::Mapping> checked_control(const std::string& slot_dir, bool writable) {
+  auto map = base::Mapping::open(slot_dir + "/control", writable, kPage);
   if (!map.ok()) return map.status();
   const auto* control = reinterpret_cast<const journal::Control*>(map->data());
   if (map->size() < sizeof(journal::Control) || __atomic_load_n(&control->magic, __ATOMIC_ACQUIRE) != kControlMagic ||
@@ -173,6 +175,11 @@ Result<base::Mapping> open_control(const std::string& slot_dir) {
   }
   return map;
 }
+
+}  // namespace
+
+Result<base::Mapping> open_control(const std::string& slot_dir) { return checked_control(slot_dir, false); }
+Result<base::Mapping> join_control(const std::string& slot_dir) { return checked_control(slot_dir, true); }
 
 Status buffer_trouble(const SlotInfo& slot) {
   if (!slot.alive) return {};

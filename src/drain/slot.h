@@ -32,6 +32,8 @@ struct SlotInfo {
 
 /// The control page of a slot, read only, for those who do not own it. not_found, or data_loss when it is none.
 Result<base::Mapping> open_control(const std::string& slot_dir);
+/// The same for writing: to take tickets of a slot that another process owns, as a forked child of its owner does.
+Result<base::Mapping> join_control(const std::string& slot_dir);
 
 /// Why the living owner of this slot cannot write its database; ok when it can, or when nobody owns the slot.
 Status buffer_trouble(const SlotInfo& slot);

@@ -38,6 +38,7 @@ enum class OpKind : std::uint8_t {
   run_end = 7,     // number: RunStatus; time: end_time; key: start number in decimal
   run_detach = 8,
   experiment = 9,  // run zero; key: name, value: artifact_location, pairs: tags
+  run_leave = 10,  // its process lets it go: it stays RUNNING without one; key: start number in decimal
 };
 
 /// Everything but a point. Ordered by ticket within a slot.
@@ -74,7 +75,8 @@ struct RunRow {
   Uid uid, parent;
   std::string experiment, name;
   RunStatus status = RunStatus::running;
-  bool attached = false;  // another slot owns it: we send points and params, never create it or its status
+  bool attached = false;   // another slot owns it: we send points and params, never create it or its status
+  bool left_open = false;  // RUNNING without a process: no death ends it, only a run_end does
   std::int64_t start_ms = 0, end_ms = 0, last_ms = 0;  // last_ms: time of the last record
   std::uint32_t starts = 0;                            // resumes counted; an end of an older start is not sent
   std::uint64_t next_seq = 1;                          // of the next record; a point and an op take one each

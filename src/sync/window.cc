@@ -191,6 +191,7 @@ bool Gatherer::take_op(const Item& item, const Limits& limits, Window* out, std:
     }
     case model::OpKind::run_attach:
     case model::OpKind::run_detach:
+    case model::OpKind::run_leave:
     case model::OpKind::experiment:
       break;  // nothing on the server
   }

@@ -84,7 +84,9 @@ RunSummary run_of(Part&& part) {
   out.name = std::move(row.name);
   if (!row.parent.zero()) out.parent_id = row.parent.hex();
   out.status = row.status;
-  out.live = part.alive && row.status == RunStatus::running;
+  out.left_open = row.left_open;
+  // A run that was left open is nobody's, whoever has its slot now.
+  out.live = part.alive && row.status == RunStatus::running && !row.left_open;
   out.start_ms = row.start_ms;
   out.end_ms = row.status == RunStatus::running ? 0 : row.end_ms;
   out.points = row.points;

@@ -144,6 +144,20 @@ TEST(Golden, Summary) {
   EXPECT_EQ(got.runs[0].metrics[1].summary.last.step, 4);
 }
 
+TEST(Summary, FlagsOfARun) {
+  for (const bool attached : {false, true}) {
+    for (const bool left_open : {false, true}) {
+      Summaries want = summaries(), got;
+      want.runs[0].row.attached = attached;
+      want.runs[0].row.left_open = left_open;
+      const std::string bytes = encode_summary(want.identity, want.counters, want.runs);
+      ASSERT_TRUE(decode_summary(bytes, &got.identity, &got.counters, &got.runs).ok());
+      EXPECT_EQ(got.runs[0].row.attached, attached);
+      EXPECT_EQ(got.runs[0].row.left_open, left_open);
+    }
+  }
+}
+
 TEST(Summary, DamageIsSeenAndForgeryDoesNoHarm) {
   const Summaries want = summaries();
   const std::string bytes = encode_summary(want.identity, want.counters, want.runs);

@@ -169,6 +169,26 @@ TEST_F(RunsTest, OpsOnRows) {
   EXPECT_EQ(row.status, RunStatus::failed);
 }
 
+TEST_F(RunsTest, ALeftRunStaysOpenUntilItsEnd) {
+  const model::RunRow& row = runs.find(run)->row;
+  runs.add_op(make(OpKind::run_leave, run, "7"), writer);  // of a start that is not there
+  EXPECT_FALSE(row.left_open);
+  runs.add_op(make(OpKind::run_leave, run, "1"), writer);
+  EXPECT_TRUE(row.left_open);
+  EXPECT_EQ(row.status, RunStatus::running);
+  EXPECT_TRUE(beat().runs.back().row.left_open);
+  runs.add_op(make(OpKind::run_start, run, "exp", "", 2, 3000), writer);
+  EXPECT_FALSE(row.left_open);
+  runs.add_op(make(OpKind::run_leave, run, "1"), writer);  // of the older start
+  EXPECT_FALSE(row.left_open);
+  runs.add_op(make(OpKind::run_leave, run, "2"), writer);
+  runs.add_op(make(OpKind::run_end, run, "2", {}, 3, 4000), writer);
+  EXPECT_FALSE(row.left_open);
+  EXPECT_EQ(row.status, RunStatus::finished);
+  runs.add_op(make(OpKind::run_leave, run, "2"), writer);  // after its end
+  EXPECT_FALSE(row.left_open);
+}
+
 TEST_F(RunsTest, AttachedHasNoSay) {
   const Uid theirs = Uid::random();
   runs.add_op(make(OpKind::run_attach, theirs, "exp"), writer);
@@ -176,6 +196,8 @@ TEST_F(RunsTest, AttachedHasNoSay) {
   EXPECT_TRUE(row.attached);
   runs.add_op(make(OpKind::run_detach, theirs), writer);
   EXPECT_EQ(row.status, RunStatus::finished);
+  runs.add_op(make(OpKind::run_leave, theirs, "1"), writer);
+  EXPECT_FALSE(row.left_open);
 }
 
 TEST_F(RunsTest, PointsWithoutAStartAreKept) {
