@@ -334,6 +334,9 @@ def compare(rest, session, tally):
             for metric in data.get("metrics", []):
                 history = rest.history(info["run_id"], metric["key"])
                 histories[name, metric["key"]] = history
+                when = [int(m["timestamp"]) for m in history]
+                if when and not int(info["start_time"]) - 100 <= min(when) <= max(when) <= int(info["end_time"]) + 100:
+                    faults.append(f"points of '{metric['key']}' in run '{name}' lie outside the run's time")
                 on_server.update(Point(name, metric["key"], int(m.get("step", 0)), float(m["value"])) for m in history)
     # A call that the kill cut off had not returned: it may have been accepted or not. If the server has it, it was.
     counts = collections.Counter(accepted)

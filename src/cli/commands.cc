@@ -4,15 +4,19 @@ namespace mlops::cli {
 
 std::vector<Command> all_commands() {
   return {
-      runs_command(),    // what is there
-      show_command(),    //
-      run_command(),     // from a shell script
-      log_command(),     //
-      tail_command(),    //
-      exec_command(),    //
-      status_command(),  // how it stands
-      sync_command(),    // to a server
-      verify_command(),  //
+      runs_command(),  // what is there
+      experiments_command(),
+      show_command(),     //
+      compare_command(),  //
+      plot_command(),     //
+      export_command(),   //
+      run_command(),      // from a shell script
+      log_command(),      //
+      tail_command(),     //
+      exec_command(),     //
+      status_command(),   // how it stands
+      sync_command(),     // to a server
+      verify_command(),   //
       version_command(),
   };
 }

@@ -6,7 +6,11 @@
 namespace mlops::cli {
 
 Command runs_command();
+Command experiments_command();
 Command show_command();
+Command compare_command();
+Command plot_command();
+Command export_command();
 Command run_command();
 Command log_command();
 Command tail_command();

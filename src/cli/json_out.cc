@@ -82,6 +82,8 @@ JsonOut& JsonOut::value(std::string_view text) {
 
 JsonOut& JsonOut::value(bool flag) { return raw(flag ? "true" : "false"); }
 
+JsonOut& JsonOut::null() { return raw("null"); }
+
 JsonOut& JsonOut::value(double number) {
   if (std::isnan(number)) return value("NaN");
   if (std::isinf(number)) return value(number > 0 ? "Infinity" : "-Infinity");

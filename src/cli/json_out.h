@@ -20,6 +20,7 @@ class JsonOut {
   JsonOut& value(std::string_view text);
   JsonOut& value(const char* text) { return value(std::string_view(text)); }
   JsonOut& value(bool flag);
+  JsonOut& null();
   JsonOut& value(double number);
   template <typename I, std::enable_if_t<std::is_integral_v<I> && !std::is_same_v<I, bool>, int> = 0>
   JsonOut& value(I number) {

@@ -1,8 +1,11 @@
-// mlops runs: the runs of a root, newest first.
+// mlops runs: the runs of a root: which, in what order, with what beside them; once or again and again.
+#include <time.h>
+
 #include <cstdio>
 #include <memory>
 #include <string>
 
+#include "cli/columns.h"
 #include "cli/commands.h"
 #include "cli/run_json.h"
 #include "cli/text.h"
@@ -11,39 +14,89 @@ namespace mlops::cli {
 namespace {
 
 struct Arguments {
-  std::string experiment;
-  std::uint64_t limit = 0;  // 0: all
+  RunQuery query;
+  std::string columns = "id,name,experiment,status,started,took,points";
+  double watch_seconds = 0;
 };
 
-int list(const Common& common, const Arguments& arguments) {
-  Result<Reader> reader = Reader::open(common.root);
-  if (!reader.ok()) return fail(reader.status());
-  Result<std::vector<RunSummary>> runs = reader->runs();
-  if (!runs.ok()) return fail(runs.status());
-  std::vector<const RunSummary*> chosen;
-  for (const RunSummary& run : *runs) {
-    if (!arguments.experiment.empty() && run.experiment != arguments.experiment) continue;
-    if (arguments.limit != 0 && chosen.size() == arguments.limit) break;
-    chosen.push_back(&run);
+int print_table(const std::vector<RunSummary>& runs, const std::vector<Column>& columns, const Terminal& out,
+                std::size_t most_rows) {
+  std::vector<std::string> head;
+  head.reserve(columns.size());
+  for (const Column& column : columns) head.push_back(column.name == "id" ? "RUN" : column.head());
+  Table table(std::move(head));
+  const std::size_t id_chars = out.interactive ? shown_of_ids(runs) : std::string::npos;
+  for (const RunSummary& run : runs) {
+    std::vector<std::string> row;
+    row.reserve(columns.size());
+    for (const Column& column : columns) {
+      row.push_back(column.name == "id" ? run.id.substr(0, id_chars) : column.text(run));
+    }
+    table.add(std::move(row));
   }
-  if (common.json) {
-    JsonOut out;
-    out.begin_object().field("root", reader->root()).key("runs").begin_array();
-    for (const RunSummary* run : chosen) put_run(*run, &out);
-    out.end_array().end_object();
-    std::printf("%s\n", out.text().c_str());
-    return kOk;
-  }
-  Table table({"RUN", "NAME", "EXPERIMENT", "STATUS", "STARTED", "TOOK", "POINTS"});
-  for (const RunSummary* run : chosen) {
-    const std::string status =
-        std::string(run_status_name(run->status)) +
-        (run->status == RunStatus::running && !run->live && !run->left_open ? " (process gone)" : "");
-    table.add({run->id, one_line(run->name, 40), one_line(run->experiment, 40), status, time_text(run->start_ms),
-               run->end_ms == 0 ? "-" : duration_text(run->end_ms - run->start_ms), std::to_string(run->points)});
-  }
-  table.print(is_terminal(1));
+  table.print(out, most_rows);
   return kOk;
+}
+
+int print_json(const std::string& root, const std::vector<RunSummary>& runs) {
+  std::printf("{\"root\":");
+  JsonOut name;
+  name.value(root);
+  std::printf("%s,\"runs\":[", name.text().c_str());
+  const char* between = "";
+  for (const RunSummary& run : runs) {  // one by one: all of them as one text would double the memory
+    JsonOut out;
+    put_run(run, &out);
+    std::printf("%s%s", between, out.text().c_str());
+    between = ",";
+  }
+  std::printf("]}\n");
+  return kOk;
+}
+
+int watch(const Reader& reader, const Arguments& arguments, const std::vector<Column>& columns) {
+  for (;;) {
+    const Result<std::vector<RunSummary>> runs = reader.runs(arguments.query);
+    if (!runs.ok()) return fail(runs.status());
+    const Terminal out = terminal();
+    timespec now{};
+    ::clock_gettime(CLOCK_REALTIME, &now);
+    std::printf("\033[H\033[J%s\n", paint(out, Paint::faint,
+                                          one_line(count_text(runs->size()) + " runs in " + reader.root() + ", " +
+                                                       time_text(now.tv_sec * 1000) + "; Ctrl-C ends",
+                                                   out.width))
+                                        .c_str());
+    print_table(*runs, columns, out, out.height > 3 ? out.height - 3 : 1);
+    if (std::fflush(stdout) != 0) return kOk;
+    const timespec pause{
+        static_cast<time_t>(arguments.watch_seconds),
+        static_cast<long>(
+            (arguments.watch_seconds - static_cast<double>(static_cast<time_t>(arguments.watch_seconds))) * 1e9)};
+    ::nanosleep(&pause, nullptr);
+  }
+}
+
+int list(const Common& common, const Arguments& arguments) {
+  const Result<std::vector<Column>> columns = read_columns(arguments.columns);
+  if (!columns.ok()) return fail(columns.status());
+  if (columns->empty()) return fail(Status(StatusCode::invalid_argument, "--columns names no column"));
+  const Result<Reader> reader = Reader::open(common.root);
+  if (!reader.ok()) return fail(reader.status());
+  if (arguments.watch_seconds != 0) {
+    if (!is_terminal(1) || common.json) {
+      return fail(
+          Status(StatusCode::invalid_argument, "--watch draws on a terminal; in a script, call `mlops runs` again"));
+    }
+    return watch(*reader, arguments, *columns);
+  }
+  const Result<std::vector<RunSummary>> runs = reader->runs(arguments.query);
+  if (!runs.ok()) return fail(runs.status());
+  if (common.json) {
+    print_json(reader->root(), *runs);
+  } else {
+    print_table(*runs, *columns, terminal(), 0);
+  }
+  return warn_of(*reader);
 }
 
 }  // namespace
@@ -52,11 +105,27 @@ Command runs_command() {
   auto a = std::make_shared<Arguments>();
   Command command{"runs", "List the runs of a root, newest first"};
   command.options = {
-      {"--experiment", "Only runs of this experiment", &a->experiment, false, Takes::experiment},
-      {"-n,--limit", "At most so many", &a->limit},
+      {"--experiment", "Only runs of this experiment", &a->query.experiment, false, Takes::experiment},
+      {"-f,--filter", "Only runs that match, in MLflow's search language", &a->query.filter},
+      {"-o,--order-by", "\"metrics.loss ASC\"; may be given again for ties [newest start first]", &a->query.order_by},
+      {"-c,--columns", "What to show [id,name,experiment,status,started,took,points]", &a->columns},
+      {"-n,--limit", "At most so many", &a->query.limit},
+      {"--watch", "Draw it again every so many seconds, until Ctrl-C", &a->watch_seconds},
   };
+  command.about =
+      "Filters are clauses joined by AND: metrics.<key> (its last value) with = != < <= > >= and a number; "
+      "params.<key>, "
+      "tags.<key>, status, run_name, run_id, user_id with = != LIKE ILIKE IN and texts in 'quotes'; start_time and "
+      "end_time in ms. Keys with other characters stand in `backticks` or \"quotes\".\n"
+      "Columns: id, name, experiment, status, started, ended, took, points, server_id, parent, user, metrics.<key>, "
+      "params.<key>, tags.<key>.\n"
+      "A table on a terminal; in a pipe lines with tabs, ids in full. Exits with 1 when runs of some slot cannot be "
+      "listed.";
   command.json = R"({"root", "runs": [as in `mlops show --json`]})";
-  command.examples = {{"mlops runs --experiment digits -n 5", "the newest five of an experiment"}};
+  command.examples = {{"mlops runs -n 5", "the newest five"},
+                      {"mlops runs -f \"metrics.loss < 0.5 and params.lr = '0.1'\" -o 'metrics.loss ASC'",
+                       "the best ones of a setting"},
+                      {"mlops runs -c id,name,metrics.loss,params.lr", "with a metric and a param beside each"}};
   command.run = [a](const Common& common) { return list(common, *a); };
   return command;
 }

@@ -1,14 +1,19 @@
 // mlops show: one run, or the points of one of its metrics.
+#include <array>
 #include <cstdio>
 #include <memory>
 #include <string>
 
 #include "cli/commands.h"
 #include "cli/run_json.h"
+#include "cli/spark.h"
 #include "cli/text.h"
 
 namespace mlops::cli {
 namespace {
+
+constexpr std::size_t kCurveColumns = 10;
+constexpr std::uint64_t kCurvePoints = 2'000'000;  // read for the curves; more would take too long to wait for
 
 struct Arguments {
   std::string run;
@@ -28,20 +33,28 @@ int show_metric(const Common& common, const Reader& reader, const Arguments& arg
     for (const double value : series->value) out.value(value);
     out.end_array().end_object();
     std::printf("%s\n", out.text().c_str());
-    return kOk;
+    return warn_of(series->damage);
   }
-  Table table({"STEP", "TIME_MS", "VALUE"});
-  for (std::size_t i = 0; i < series->step.size(); ++i) {
-    table.add({std::to_string(series->step[i]), std::to_string(series->time_ms[i]), Value(series->value[i]).text()});
+  if (is_terminal(1)) std::printf("%12s  %-23s  %s\n", "STEP", "TIME_MS", "VALUE");
+  for (std::size_t i = 0; i < series->step.size(); ++i) {  // no table: a metric may have millions
+    const char* line = is_terminal(1) ? "%12lld  %-23lld  %s\n" : "%lld\t%lld\t%s\n";
+    std::printf(line, static_cast<long long>(series->step[i]), static_cast<long long>(series->time_ms[i]),
+                Value(series->value[i]).text().c_str());
   }
-  table.print(is_terminal(1));
-  return kOk;
+  return warn_of(series->damage);
+}
+
+std::string short_text(double value) {
+  std::array<char, 32> out{};
+  std::snprintf(out.data(), out.size(), "%.4g", value);
+  return out.data();
 }
 
 void print_pairs(const char* head, const Pairs& pairs) {
   if (pairs.empty()) return;
+  const std::size_t room = is_terminal(1) ? terminal().width : 2'000;
   std::printf("\n%s\n", head);
-  for (const auto& [key, value] : pairs) std::printf("  %s = %s\n", key.c_str(), one_line(value, 200).c_str());
+  for (const auto& [key, value] : pairs) std::printf("%s\n", one_line("  " + key + " = " + value, room).c_str());
 }
 
 int show(const Common& common, const Arguments& arguments) {
@@ -56,9 +69,8 @@ int show(const Common& common, const Arguments& arguments) {
     std::printf("%s\n", out.text().c_str());
     return kOk;
   }
-  std::printf("run         %s\nname        %s\nexperiment  %s\nstatus      %s%s\n", run->id.c_str(), run->name.c_str(),
-              run->experiment.c_str(), run_status_name(run->status),
-              run->status == RunStatus::running && !run->live && !run->left_open ? " (process gone)" : "");
+  std::printf("run         %s\nname        %s\nexperiment  %s\nstatus      %s\n", run->id.c_str(), run->name.c_str(),
+              run->experiment.c_str(), status_text(*run).c_str());
   if (!run->parent_id.empty()) std::printf("parent      %s\n", run->parent_id.c_str());
   std::printf("on server   %s\n", run->server_id.empty() ? "not yet" : run->server_id.c_str());
   std::printf("started     %s\n", time_text(run->start_ms).c_str());
@@ -70,14 +82,25 @@ int show(const Common& common, const Arguments& arguments) {
   print_pairs("params", run->params);
   print_pairs("tags", run->tags);
   if (run->metrics.empty()) return kOk;
+  CurveOptions options;
+  options.most_buckets = 4 * kCurveColumns;
+  options.most_points = kCurvePoints;
+  Damage damage;
+  Result<std::vector<Curve>> curves = reader->curves(run->id, options, &damage);
+  if (!curves.ok()) fail(curves.status());  // the rest is known without the points
   std::printf("\n");
-  Table table({"METRIC", "POINTS", "LAST", "AT STEP", "MIN", "AT STEP", "MAX", "AT STEP"});
+  Table table({"METRIC", ">POINTS", ">LAST", ">BEST", ">AT STEP", ">MIN", ">MAX", "CURVE"});
   for (const MetricSummary& m : run->metrics) {
-    table.add({m.name, std::to_string(m.count), number_text(m.last), std::to_string(m.last_step), number_text(m.min),
-               std::to_string(m.min_step), number_text(m.max), std::to_string(m.max_step)});
+    const bool lower = lower_is_better(m.name);
+    std::string curve;
+    for (std::size_t i = 0; curves.ok() && i < curves->size(); ++i) {
+      if ((*curves)[i].metric == m.name) curve = spark((*curves)[i], kCurveColumns);
+    }
+    table.add({m.name, std::to_string(m.count), number_text(m.last), number_text(lower ? m.min : m.max),
+               std::to_string(lower ? m.min_step : m.max_step), short_text(m.min), short_text(m.max), curve});
   }
-  table.print(is_terminal(1));
-  return kOk;
+  table.print();
+  return curves.ok() ? warn_of(damage) : exit_code(curves.status());
 }
 
 }  // namespace
@@ -89,6 +112,9 @@ Command show_command() {
       {"run", "Run id: ours, the server's, or a prefix of at least 4 characters", &a->run, true, Takes::run},
       {"--metric", "Print this metric's points: step, time in ms, value", &a->metric},
   };
+  command.about =
+      "BEST is the least value of what is named like a loss, an error or a time, else the greatest. The small curve is "
+      "of the means, from the first step to the last; of more than two million points, of some blocks evenly chosen.";
   command.json =
       R"({"id", "server_id", "experiment", "name", "parent_id", "status", "live", "left_open", "start_ms", "end_ms", "points", )"
       R"("params", "tags", "metrics": [{"name", "count", "last", "last_step", "last_time_ms", "min", "max", )"

@@ -1,22 +1,9 @@
 #include "cli/text.h"
 
-#include <unistd.h>
-
-#include <algorithm>
 #include <cstdio>
 #include <ctime>
 
 namespace mlops::cli {
-namespace {
-
-// Columns a UTF-8 text takes, near enough: one per code point.
-std::size_t width(std::string_view text) {
-  return static_cast<std::size_t>(
-      std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
-}
-
-}  // namespace
-
 int exit_code(const Status& status) {
   switch (status.code()) {
     case StatusCode::ok:
@@ -39,32 +26,18 @@ int fail(const Status& status) {
   return exit_code(status);
 }
 
-bool is_terminal(int fd) { return ::isatty(fd) == 1; }
+int warn_of(const Damage& damage) {
+  if (damage.blocks == 0) return kOk;
+  std::fprintf(stderr, "mlops: %s damaged blocks (about %s points) were left out, the first: %s\n",
+               count_text(damage.blocks).c_str(), count_text(damage.points).c_str(), damage.words.c_str());
+  return kDifferences;
+}
 
-void Table::print(bool terminal) const {
-  if (!terminal) {
-    for (const auto& row : rows_) {
-      for (std::size_t i = 0; i < row.size(); ++i) std::printf("%s%s", i == 0 ? "" : "\t", row[i].c_str());
-      std::printf("\n");
-    }
-    return;
-  }
-  std::vector<std::size_t> widths;
-  widths.reserve(head_.size());
-  for (const std::string& head : head_) widths.push_back(width(head));
-  for (const auto& row : rows_) {
-    for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], width(row[i]));
-  }
-  const auto line = [&widths](const std::vector<std::string>& row) {
-    std::string out;
-    for (std::size_t i = 0; i < row.size(); ++i) {
-      out += row[i];
-      if (i + 1 != row.size()) out.append(widths[i] - width(row[i]) + 2, ' ');
-    }
-    std::printf("%s\n", out.c_str());
-  };
-  line(head_);
-  for (const auto& row : rows_) line(row);
+int warn_of(const Reader& reader) {
+  const Result<std::vector<Status>> problems = reader.problems();
+  if (!problems.ok()) return fail(problems.status());
+  for (const Status& problem : *problems) fail(problem);
+  return problems->empty() ? kOk : kDifferences;
 }
 
 std::string count_text(std::uint64_t count) {
@@ -115,15 +88,19 @@ std::string duration_text(std::int64_t ms) {
   return out;
 }
 
-std::string one_line(std::string_view text, std::size_t chars) {
-  std::string out;
-  std::size_t taken = 0;
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if ((byte & 0xC0) != 0x80 && taken++ == chars) return out + "…";
-    out.push_back(byte < 0x20 || byte == 0x7f ? ' ' : c);
+std::string status_text(const RunSummary& run) {
+  const bool gone = run.status == RunStatus::running && !run.live && !run.left_open;
+  return std::string(run_status_name(run.status)) + (gone ? " (process gone)" : "");
+}
+
+bool lower_is_better(std::string_view metric) {
+  std::string name(metric);
+  for (char& c : name) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  for (const char* word : {"loss", "err", "mse", "mae", "perplexity", "ppl", "nll", "time", "latency", "duration",
+                           "seconds", "_ms", "cost", "wer", "cer", "fid", "bpb"}) {
+    if (name.find(word) != std::string::npos) return true;
   }
-  return out;
+  return false;
 }
 
 const char* level_state_text(LaneState state) {

@@ -10,6 +10,8 @@
 #include <limits>
 
 #include "cli/json_out.cc"  // NOLINT(bugprone-suspicious-include): the command is a program, not a library
+#include "cli/spark.cc"     // NOLINT(bugprone-suspicious-include)
+#include "cli/terminal.cc"  // NOLINT(bugprone-suspicious-include)
 #include "cli/text.cc"      // NOLINT(bugprone-suspicious-include)
 #include "mlops/mlops.h"
 
@@ -31,10 +33,31 @@ TEST(Text, SaysNumbersAsPeopleRead) {
   EXPECT_EQ(count_text(1234567), "1,234,567");
   EXPECT_EQ(bytes_text(1536), "1.5 KiB");
   EXPECT_EQ(duration_text(3'723'000), "1 h 2 min");
-  EXPECT_EQ(one_line("a\nb\x1b[0mc", 4), "a b …");
+  EXPECT_EQ(one_line("a\nb\x1b[0mc", 5), "a b …");
+  EXPECT_EQ(one_line("a\nb", 3), "a b");
   EXPECT_EQ(one_line("grün", 4), "grün");
   EXPECT_EQ(exit_code(Status(StatusCode::not_found, "")), kNotFound);
   EXPECT_EQ(exit_code(Status(StatusCode::unavailable, "")), kUnavailable);
+}
+
+TEST(Text, GuessesWhichMetricsShouldBeSmall) {
+  for (const char* name : {"loss", "val/Loss", "rmse", "step_time", "word_error_rate", "latency_p99"}) {
+    EXPECT_TRUE(lower_is_better(name)) << name;
+  }
+  for (const char* name : {"accuracy", "f1", "auc", "reward"}) EXPECT_FALSE(lower_is_better(name)) << name;
+}
+
+TEST(Spark, GoesFromTheLowestToTheHighest) {
+  Curve curve;
+  for (int i = 0; i < 8; ++i) {
+    curve.x.push_back(i);
+    curve.count.push_back(1);
+    curve.mean.push_back(i == 3 ? std::nan("") : i);
+  }
+  EXPECT_EQ(spark(curve, 8), "▁▂▃ ▅▆▇█");
+  EXPECT_EQ(spark(Curve(), 8), "");
+  curve.mean.assign(8, 5.0);
+  EXPECT_EQ(columns_of(spark(curve, 8)), 8u);
 }
 
 struct Answer {

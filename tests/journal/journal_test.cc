@@ -409,6 +409,25 @@ TEST(Journal, TickerRunsOnlyWhileAsked) {
   EXPECT_EQ(detail::clock_word.load(), 0);
 }
 
+// A param first is what programs do: it makes the thread's chain, and no point has looked at the clock yet.
+TEST(Journal, TimeIsNowAlsoAfterARecordThatIsNoPoint) {
+  Room room;
+  room.open();
+  const Handle loss = room.handle(base::Uid::random(), "loss");
+  model::Op op;
+  op.kind = model::OpKind::param;
+  op.key = "lr";
+  ASSERT_TRUE(room.writer->append(&op).ok());
+  ASSERT_EQ(detail::clock_word.load(), 0) << "the clock sleeps, as it does in a program that has just begun";
+  const std::int64_t before = base::now_ms();
+  for (int i = 0; i < 100; ++i) loss.log(0, i);
+  Taken t;
+  auto c = Collector::of(room.writer.get());
+  t.all(c.get());
+  ASSERT_EQ(t.points.size(), 100u);
+  for (const auto& p : t.points) ASSERT_GE(p.point.time_ms, before - 20);  // the coarse clock lags by a kernel tick
+}
+
 TEST(Journal, TimeIsNowAndNeverGoesBackOnAThread) {
   Room room;
   room.open();

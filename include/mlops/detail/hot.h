@@ -51,7 +51,7 @@ struct alignas(64) Lane {
   Cell* limit = nullptr;   // one past the segment's last usable cell
   Core* core = nullptr;
   std::uint64_t seed = 0;    // of the current segment's checksums
-  std::int64_t last_ms = 0;  // time never goes backwards within a thread
+  std::int64_t last_ms = 1;  // time never goes backwards within a thread; never 0, which is the clock asleep
   Lane* next = nullptr;      // this thread's lanes of other cores
 };
 
