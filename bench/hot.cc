@@ -1,7 +1,9 @@
 // What a logging call costs its thread, through libmlops.so as users link it, while drain and RocksDB run beside it.
 //
 // The limit is an in-memory ring for one producer and one consumer that stores the same 32 bytes (the same time word,
-// no checksum), emptied by a thread of its own; ring and journal take turns burst by burst.
+// no checksum), emptied by a thread of its own; ring and journal take turns burst by burst. A second ring computes our
+// checksum, too: what is left between it and the journal are the checks of run, clock and segment, and the next
+// segment.
 #include <mlops/mlops.h>
 
 #include <atomic>
@@ -19,6 +21,7 @@ namespace {
 
 constexpr int kRounds = 5;
 
+template <bool kSum>
 class Ring {
  public:
   Ring() : cells_(new Cell[kSize]()), consumer_([this] { consume(); }) {}
@@ -32,15 +35,21 @@ class Ring {
       }
     }
     Cell& c = cells_[head_ & (kSize - 1)];
+    const std::int64_t time = time_.load(std::memory_order_relaxed);
     c.step = step;
-    c.time_ms = time_.load(std::memory_order_relaxed);
+    c.time_ms = time;
     c.value = value;
-    c.key.store(key, std::memory_order_release);
+    std::uint64_t word = key;
+    if constexpr (kSum) {
+      word |= detail::cell_sum(kSeed, reinterpret_cast<std::uintptr_t>(&c), key, step, time, value);
+    }
+    c.key.store(word, std::memory_order_release);
     ++head_;
   }
 
  private:
   static constexpr std::uint64_t kSize = 1 << 16;
+  static constexpr std::uint64_t kSeed = 0x9E3779B97F4A7C15ull;
   struct Cell {
     std::atomic<std::uint64_t> key;
     std::int64_t step, time_ms;
@@ -116,19 +125,24 @@ void warm_up(Logger& logger, const Pacing& p) {
 
 void measure_handle(Report& report, const Pacing& p, double goal) {
   Logger logger;
-  Ring ring;
+  Ring<false> ring;
+  Ring<true> summed;
   warm_up(logger, p);
   const auto got = pace(
       p, kRounds, [&] { logger.settle(); }, [](std::int64_t i) { keep(noise(i)); },
-      [&](std::int64_t i) { ring.push(noise(i), i, 7); }, [&](std::int64_t i) { logger.metric.log(noise(i), i); });
+      [&](std::int64_t i) { ring.push(noise(i), i, 7); }, [&](std::int64_t i) { summed.push(noise(i), i, 7); },
+      [&](std::int64_t i) { logger.metric.log(noise(i), i); });
   const std::string name = "Metric::log, " + p.words;
-  const Paced &loop = got[0], &limit = got[1], &log = got[2];
+  const Paced &loop = got[0], &limit = got[1], &sum = got[2], &log = got[3];
   report.add({name + ", p50", log.at50(), "ns/call", "", 0, Better::less, goal});
   report.add(
       {name + ", p50", log.at50(), "ns/call", "ring in memory, p50", limit.at50(), Better::less, 2, Goal::ratio});
   report.add({name + ", p99", log.at99(), "ns/call", "ring in memory, p99", limit.at99()});
   report.add(
       {name + ", p99.9", log.at999(), "ns/call", "ring in memory, p99.9", limit.at999(), Better::less, 2, Goal::ratio});
+  const char* ring_with_sum = "ring in memory with our checksum, ";
+  report.add({name + ", p50", log.at50(), "ns/call", std::string(ring_with_sum) + "p50", sum.at50()});
+  report.add({name + ", p99.9", log.at999(), "ns/call", std::string(ring_with_sum) + "p99.9", sum.at999()});
   report.add({"the empty loop, " + p.words + ", p50", loop.at50(), "ns/call"});
   if (logger.dropped() != 0) throw std::runtime_error("points were dropped: " + std::to_string(logger.dropped()));
 }

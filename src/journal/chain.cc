@@ -26,6 +26,28 @@ pthread_key_t g_exit_key;
 // journal.
 constexpr std::uint32_t kWakeEach = 16;
 
+constexpr std::int64_t kFastMs = 50;       // a thread that fills a segment in less takes some ahead
+constexpr std::size_t kFetched = 12 * 64;  // the header and what a burst of 20 points fills
+
+void enter(Chain* chain, SegmentHeader* h) {
+  chain->current = h;
+  chain->seed = h->seed;
+  chain->cursor = cells_of(h);
+  chain->limit = cells_of(h) + kCellsPerSegment;
+}
+
+bool enter_ahead(Chain* chain) {
+  if (chain->ahead_used == chain->ahead_end) return false;
+  enter(chain, chain->ahead[chain->ahead_used++]);
+  if (chain->ahead_used < chain->ahead_end) {
+    // The next one was freed by another thread and lies in that one's cache: its beginning is fetched by the time it
+    // is needed.
+    const char* next = reinterpret_cast<const char*>(chain->ahead[chain->ahead_used]);
+    for (std::size_t at = 0; at < kFetched; at += 64) __builtin_prefetch(next + at, 1);
+  }
+  return true;
+}
+
 // Word by word: an estimate (Collector::pending) may look at a word that is payload in the making.
 void copy_payload(Cell* to, std::string_view payload) {
   auto* words = reinterpret_cast<std::uint64_t*>(to);
@@ -43,6 +65,7 @@ void give_back(Chain* chain) {
   const std::lock_guard<std::mutex> lock(home->mutex_);
   chain->next = nullptr;
   chain->idle = true;
+  if (chain->cursor == chain->limit) enter_ahead(chain);  // retire_idle gives up what comes after a current segment
   if (home->closer_ == chain) home->closer_ = nullptr;
   home->idle_.push_back(chain);
 }
@@ -60,6 +83,13 @@ void thread_exits(void*) {
 }
 
 }  // namespace
+
+bool step_ahead(const detail::Core* core) noexcept {
+  for (Lane* lane = tls_lane; lane != nullptr; lane = lane->next) {
+    if (lane->core == core) return lane->cursor == lane->limit && enter_ahead(static_cast<Chain*>(lane));
+  }
+  return false;
+}
 
 void prepare_threads() {
   static const int made = ::pthread_key_create(&g_exit_key, thread_exits);
@@ -150,14 +180,20 @@ Chain* Chains::mine(detail::Core* core) {
 
 bool Chains::advance(Chain* chain, std::chrono::milliseconds wait) {
   const bool beyond_cap = chain->current == nullptr || chain->thread == kDictionaryThread;
+  if (enter_ahead(chain)) return true;
   SegmentHeader* h = pool_.take(chain->thread, chain->next_position, beyond_cap, wait, wake_);
   if (h == nullptr) return false;
   ++chain->next_position;
-  chain->current = h;
-  chain->seed = h->seed;
-  chain->cursor = cells_of(h);
-  chain->limit = cells_of(h) + kCellsPerSegment;
-  if (taken_since_wake_.fetch_add(1, std::memory_order_relaxed) % kWakeEach == kWakeEach - 1 && wake_) wake_();
+  const bool fast = chain->taken_ms != 0 && chain->last_ms - chain->taken_ms < kFastMs * (1 + chain->ahead_end);
+  chain->taken_ms = chain->last_ms;
+  chain->ahead_used = chain->ahead_end = 0;
+  if (fast && chain->thread != kDictionaryThread) {
+    chain->ahead_end = pool_.take_ahead(chain->thread, chain->next_position, Chain::kAhead, chain->ahead.data());
+    chain->next_position += chain->ahead_end;
+  }
+  enter(chain, h);
+  const std::uint32_t taken = 1 + chain->ahead_end;
+  if (taken_since_wake_.fetch_add(taken, std::memory_order_relaxed) % kWakeEach + taken >= kWakeEach && wake_) wake_();
   return true;
 }
 
@@ -183,21 +219,28 @@ bool Chains::put(Chain* chain, std::uint8_t kind, std::uint32_t key, std::uint64
 
 std::vector<Cursor> Chains::retire_idle(const std::vector<Cursor>& upto) {
   std::vector<Cursor> moved;
+  std::size_t freed = 0;
   const std::lock_guard<std::mutex> lock(mutex_);
   for (Chain* chain : idle_) {
     if (chain->current == nullptr || chain->cursor == chain->limit) continue;
     const auto used = static_cast<std::uint32_t>(chain->cursor - cells_of(chain->current));
     for (const Cursor& c : upto) {
-      if (c.thread != chain->thread || c.segment + 1 != chain->next_position || c.cell != used) continue;
+      if (c.thread != chain->thread || c.segment != chain->current->position || c.cell != used) continue;
       free_segment(chain->current);
+      ++freed;
+      for (; chain->ahead_used < chain->ahead_end; ++chain->ahead_used, ++freed) {
+        free_segment(chain->ahead[chain->ahead_used]);
+      }
       chain->current = nullptr;
       chain->cursor = chain->limit = nullptr;
       Cursor next = c;
-      ++next.segment;
+      next.segment = chain->next_position;
       next.cell = 0;
       moved.push_back(next);
+      break;
     }
   }
+  pool_.note_freed(freed);
   return moved;
 }
 

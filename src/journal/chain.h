@@ -4,6 +4,7 @@
 
 #include <sys/types.h>
 
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -28,7 +29,13 @@ struct Chain : detail::Lane {
   std::uint32_t thread = 0;
   std::uint64_t next_position = 0;
   SegmentHeader* current = nullptr;
-  bool idle = false;  // guarded by Chains::mutex_: no thread has it
+  // Taken before they are needed, so that a thread that fills segments fast takes the pool's lock for one in 32 of
+  // them.
+  static constexpr std::uint32_t kAhead = 31;
+  std::array<SegmentHeader*, kAhead> ahead{};
+  std::uint32_t ahead_used = 0, ahead_end = 0;
+  std::int64_t taken_ms = 0;  // last_ms when the last ones were taken
+  bool idle = false;          // guarded by Chains::mutex_: no thread has it
 };
 
 class Chains {
@@ -52,8 +59,8 @@ class Chains {
   bool put(Chain* chain, std::uint8_t kind, std::uint32_t key, std::uint64_t ticket, std::string_view payload,
            std::chrono::milliseconds wait);
 
-  /// Chains without a thread give up segments that are consumed to their end. For the collector of this process;
-  /// returns the cursors that moved to the next segment.
+  /// Chains without a thread give up segments that are consumed to their end, and those taken ahead. For the collector
+  /// of this process; returns the cursors that moved past them.
   std::vector<Cursor> retire_idle(const std::vector<Cursor>& upto);
   /// Chains of other threads than `thread_chain`'s that still have their thread.
   bool other_threads_live() const;
@@ -84,6 +91,8 @@ class Chains {
   std::vector<Chain*> idle_;
 };
 
+/// This thread goes on in a segment taken ahead; false when it has none, or is not at the end of one.
+bool step_ahead(const detail::Core* core) noexcept;
 /// Makes thread exit give this thread's chains back. Once per process.
 void prepare_threads();
 /// In a forked child: the forking thread has no chains.

@@ -362,7 +362,9 @@ std::uint64_t SegmentCollector::pending() const {
       std::uint32_t low = it->first == t->at.segment ? t->at.cell : 0;
       const std::uint32_t from = low;
       std::uint32_t high = kCellsPerSegment;
-      if (std::next(it) == t->segments.end()) {
+      const auto next = std::next(it);
+      const bool last = next == t->segments.end() || load_head(cells_of(next->second)) == 0;  // later ones: taken ahead
+      if (last) {
         while (low < high) {  // published cells come first
           const std::uint32_t middle = low + (high - low) / 2;
           if (load_head(cells_of(it->second) + middle) != 0)
@@ -372,6 +374,7 @@ std::uint64_t SegmentCollector::pending() const {
         }
       }
       sum += high - from;
+      if (last) break;
     }
   }
   return sum;
@@ -401,13 +404,12 @@ void SegmentCollector::release(const std::vector<Cursor>& upto) {
     }
   }
   if (own_ == nullptr || !give_back) return;
-  const std::vector<Cursor> retired = own_->retire_idle(upto);
-  for (const Cursor& next : retired) {
+  own_->pool().note_freed(freed);
+  for (const Cursor& next : own_->retire_idle(upto)) {
     Thread& t = *by_id_.at(next.thread);
-    t.segments.erase(next.segment - 1);
+    t.segments.erase(t.segments.begin(), t.segments.lower_bound(next.segment));
     t.at = t.clear = {next.segment, next.cell};
   }
-  own_->pool().note_freed(freed + retired.size());
 }
 
 void SegmentCollector::rewind(const std::vector<Cursor>& to) {

@@ -27,6 +27,9 @@ class Pool {
   /// that holds no segment at all gets one even above the cap. `wake` is called once before the first wait.
   SegmentHeader* take(std::uint32_t thread, std::uint64_t position, bool beyond_cap, std::chrono::milliseconds wait,
                       const std::function<void()>& wake);
+  /// Up to `most` further segments for a chain that fills them fast: what is free now, while less than half
+  /// of the journal is in use. Returns how many.
+  std::uint32_t take_ahead(std::uint32_t thread, std::uint64_t position, std::uint32_t most, SegmentHeader** out);
   /// Makes sure that the next segments are there before a producer asks. For the drain thread.
   void prepare();
   /// So many segments were freed by the collector of this process; wakes those who wait.
@@ -49,7 +52,8 @@ class Pool {
  private:
   using Lock = std::unique_lock<std::mutex>;
   SegmentHeader* at(std::size_t index) const;
-  bool find_freed(std::int64_t now);  // true when free_ got something
+  SegmentHeader* hand_out(std::uint32_t thread, std::uint64_t position);  // the last free one
+  bool find_freed(std::int64_t now);                                      // true when free_ got something
   bool may_grow(bool beyond_cap, std::int64_t now) const;
   void grow(Lock& lock);
 

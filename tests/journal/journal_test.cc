@@ -202,6 +202,33 @@ TEST(Journal, ThousandShortThreadsLeakNothing) {
   EXPECT_EQ(c->cursors().size(), 1u) << "one chain served them all";
 }
 
+TEST(Journal, AFastThreadTakesSegmentsAheadAndGivesThemBack) {
+  for (const std::size_t more : {0, 5}) {  // it ends with its segment, or within one
+    Room room;
+    room.open();
+    const Handle loss = room.handle(base::Uid::random(), "loss");
+    const auto points = static_cast<std::int64_t>(5 * kCellsPerSegment + more);
+    std::thread([&] {
+      loss.log(0, 0);
+      // With times of their own the clock of the thread stands still: as fast as can be.
+      for (std::int64_t i = 1; i < points; ++i) loss.log(0, i, 1);
+    }).join();
+    EXPECT_GT(room.writer->stats().segments_in_use, 8u) << "nothing was taken ahead";
+    auto c = Collector::of(room.writer.get());
+    EXPECT_EQ(c->pending(), static_cast<std::uint64_t>(points)) << "what is taken ahead holds nothing";
+    Taken t;
+    t.all(c.get());
+    c->release(c->cursors());
+    EXPECT_EQ(room.writer->stats().segments_in_use, 1u);  // the dictionary's
+    std::thread([&] { loss.log(0, points); }).join();
+    t.all(c.get());
+    const auto steps = t.steps("loss");
+    ASSERT_EQ(steps.size(), static_cast<std::size_t>(points) + 1);
+    EXPECT_TRUE(std::is_sorted(steps.begin(), steps.end()));
+    EXPECT_EQ(t.damaged, 0u);
+  }
+}
+
 TEST(Journal, ManyThreadsAtOnceGiveTheirSegmentsBack) {
   Room room;
   WriterOptions options;

@@ -87,6 +87,25 @@ TEST(Recovery, RewindGivesAgainWhatWasNotReleased) {
   EXPECT_EQ(second.points.back().point.step, 10'099);
 }
 
+TEST(Recovery, SegmentsTakenAheadAreEmpty) {
+  Room room;
+  room.open();
+  const Handle loss = room.handle(base::Uid::random(), "loss");
+  constexpr std::int64_t kPoints = 5'000;
+  loss.log(0, 0);
+  for (std::int64_t i = 1; i < kPoints; ++i) loss.log(0, i, 1);
+  EXPECT_GT(room.writer->stats().segments_in_use, 8u) << "nothing was taken ahead";
+  const std::string dir = room.journal();
+  room.writer.reset();  // as dead as by SIGKILL to who comes after: the lock is free, nothing was tidied
+  auto c = Collector::open(dir, {});
+  ASSERT_TRUE(c.ok()) << c.status().to_string();
+  Taken t;
+  t.all(c->get());
+  EXPECT_EQ(t.steps("loss").size(), static_cast<std::size_t>(kPoints));
+  EXPECT_EQ(t.damaged, 0u);
+  EXPECT_TRUE((*c)->finished());
+}
+
 TEST(Recovery, RewindPastAnIdleChainsSegment) {
   Room room;
   room.open();
