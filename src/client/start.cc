@@ -227,6 +227,7 @@ class Starter {
       Result<model::RunRow> row = local_row(core, run.uid);
       if (row.ok()) return resume_here(core, *row);
     }
+    steps_before_ = run.last_steps;
     return begin(root_->main_core, run.uid, 1, Role::owner, run.name, run.params, false);
   }
 
@@ -318,6 +319,7 @@ class Starter {
         uid = run->uid;
         name = run->name;
         params = run->params;
+        steps_before_ = run->last_steps;
       } else if (run.status().code() == StatusCode::failed_precondition) {
         return run.status();
       }
@@ -409,6 +411,7 @@ class Starter {
     state->pid = ::getpid();
     state->client = session_->number;
     state->end_deadline = options_.end_deadline;
+    state->steps_before = std::move(steps_before_);
     state->fresh = fresh;
     for (const auto& [key, value] : params) state->params.emplace(key, value);
 
@@ -463,6 +466,7 @@ class Starter {
   Root* root_;
   std::string experiment_;
   RunOptions options_;
+  std::vector<std::pair<std::string, std::int64_t>> steps_before_;
 };
 
 }  // namespace
