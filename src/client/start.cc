@@ -145,6 +145,7 @@ class Starter {
     if (Status s = drain::mark_slot(root_->main_core->slot_dir, job.key); !s.ok()) {
       base::log(base::LogLevel::warn, "a restarted rank 0 may not find its run: " + s.to_string());
     }
+    MLOPS_POINT("client.job.marked");
     return begin(root_->main_core, uid, 1, Role::owner, options_.name, {}, true);
   }
 
