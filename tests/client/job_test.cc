@@ -29,6 +29,7 @@ Variables open_mpi(int rank, int ranks, int local_rank, int local_ranks) {
           {"OMPI_COMM_WORLD_LOCAL_RANK", std::to_string(local_rank)},
           {"OMPI_COMM_WORLD_LOCAL_SIZE", std::to_string(local_ranks)},
           {"OMPI_MCA_orte_precondition_transports", "3138a7f9e6b39494-e3a3260fbef97a7f"},
+          {"OMPI_MCA_ess_base_jobid", "882376705"},
           {"PMIX_RANK", std::to_string(rank)},
           {"PMIX_NAMESPACE", "882376705"}};
 }
@@ -62,6 +63,20 @@ TEST(Job, OpenMpi) {
   EXPECT_EQ(job.key, "ompi/3138a7f9e6b39494-e3a3260fbef97a7f");
   EXPECT_FALSE(job_of(open_mpi(0, 8, 0, 8)).many_machines);
   EXPECT_TRUE(job_of(open_mpi(4, 8, 0, 4)).speaks_for_machine());
+}
+
+// Version 5 draws no random name; a Slurm session may have set the variable for its own use.
+TEST(Job, OpenMpi5) {
+  Variables five = open_mpi(1, 2, 1, 2);
+  five.erase("OMPI_MCA_ess_base_jobid");
+  five["PMIX_NAMESPACE"] = "prterun-node7-4242@1";
+  EXPECT_TRUE(job_of(five).key.empty());
+  for (const auto& [name, value] : slurm(0, 2, 0, 2)) five[name] = value;
+  const Job job = job_of(five);
+  EXPECT_EQ(job.launcher, "Open MPI");
+  EXPECT_EQ(job.key, "slurm/c/4711/prterun-node7-4242@1");
+  five.erase("SLURM_STEP_ID");
+  EXPECT_EQ(job_of(five).key, job.key);
 }
 
 TEST(Job, Slurm) {
