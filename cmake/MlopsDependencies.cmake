@@ -20,4 +20,4 @@ else()
   set(MLOPS_ROCKSDB RocksDB::rocksdb)
 endif()
 set(MLOPS_DEPS ${MLOPS_ROCKSDB} protobuf::libprotobuf-lite CURL::libcurl OpenSSL::Crypto spdlog::spdlog
-  PkgConfig::mlops_xxhash PkgConfig::mlops_zstd nlohmann_json::nlohmann_json absl::flat_hash_map Threads::Threads)
+  PkgConfig::mlops_xxhash PkgConfig::mlops_zstd nlohmann_json::nlohmann_json absl::flat_hash_map Threads::Threads ${CMAKE_DL_LIBS})

@@ -57,6 +57,7 @@ struct RunState {
   pid_t pid = 0;             // of the process that started it; a forked child detaches only
   std::uint64_t client = 0;  // the Client it was started through
   Millis end_deadline{5'000};
+  std::vector<std::pair<std::string, std::int64_t>> steps_before;  // of metrics that the server had, if it was asked
   // Guarded by core->mutex:
   std::deque<std::string> names_given;  // Run::name returns references: a name that was once given stays
   bool ended = false;

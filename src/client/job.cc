@@ -51,11 +51,11 @@ constexpr Launcher kLaunchers[] = {
     {"Slurm", "SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID", nullptr, nullptr},
 };
 
-/// A Slurm job is named by cluster, job and step; one that was queued again keeps its name.
-std::string slurm_key(const Reader& env) {
+/// A Slurm job is named by cluster, job and what tells its programs apart; one that was queued again keeps its name.
+std::string slurm_key(const Reader& env, const std::string& program) {
   const std::string job = env.text("SLURM_JOB_ID");
   if (job.empty()) return {};
-  return "slurm/" + env.text("SLURM_CLUSTER_NAME") + "/" + job + "/" + env.text("SLURM_STEP_ID");
+  return "slurm/" + env.text("SLURM_CLUSTER_NAME") + "/" + job + "/" + program;
 }
 
 std::string key_of(const Reader& env, std::string_view launcher) {
@@ -65,11 +65,15 @@ std::string key_of(const Reader& env, std::string_view launcher) {
     if (id != "none") return "torchrun/" + id;
   }
   if (launcher == "Open MPI") {
-    // Random, one per mpirun. Its name space is made of the process id of mpirun, which comes again.
-    const std::string id = env.text("OMPI_MCA_orte_precondition_transports");
-    return id.empty() ? std::string() : "ompi/" + id;
+    // Version 4's mpirun draws a random one. Without its other mark it is one that was inherited.
+    const std::string random = env.text("OMPI_MCA_orte_precondition_transports");
+    if (!random.empty() && !env.text("OMPI_MCA_ess_base_jobid").empty()) return "ompi/" + random;
+    // Version 5 names its jobs by host and process id, which come again: not within a Slurm job. The step says nothing:
+    // of one mpirun, only the daemons on other machines have one.
+    const std::string space = env.text("PMIX_NAMESPACE");
+    return space.empty() ? std::string() : slurm_key(env, space);
   }
-  return slurm_key(env);
+  return slurm_key(env, env.text("SLURM_STEP_ID"));
 }
 
 }  // namespace

@@ -62,6 +62,7 @@ Result<ServerRun> adopt(mlflow::Api* api, const mlflow::RemoteRun& remote) {
   ServerRun out;
   out.name = remote.name;
   out.params = remote.params;
+  out.last_steps = remote.last_steps;
   for (const auto& [key, value] : remote.tags) {
     if (key == "mlops.uid" && base::Uid::parse(value, &out.uid)) return out;
   }

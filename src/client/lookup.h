@@ -2,7 +2,10 @@
 // slot of this root holds.
 #pragma once
 
+#include <cstdint>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "base/uid.h"
 #include "mlops/options.h"
@@ -15,6 +18,7 @@ struct ServerRun {
   base::Uid uid;
   std::string name;
   Pairs params;
+  std::vector<std::pair<std::string, std::int64_t>> last_steps;  // of its metrics
 };
 
 /// By the server's id, which must belong to the experiment of that name (failed_precondition otherwise, with both

@@ -133,6 +133,7 @@ class Starter {
     if (Status s = drain::mark_slot(root_->main_core->slot_dir, job.key); !s.ok()) {
       base::log(base::LogLevel::warn, "a restarted rank 0 may not find its run: " + s.to_string());
     }
+    MLOPS_POINT("client.job.marked");
     return begin(root_->main_core, uid, 1, Role::owner, options_.name, {}, true);
   }
 
@@ -215,6 +216,7 @@ class Starter {
       Result<model::RunRow> row = local_row(core, run.uid);
       if (row.ok()) return resume_here(core, *row);
     }
+    steps_before_ = run.last_steps;
     return begin(root_->main_core, run.uid, 1, Role::owner, run.name, run.params, false);
   }
 
@@ -306,6 +308,7 @@ class Starter {
         uid = run->uid;
         name = run->name;
         params = run->params;
+        steps_before_ = run->last_steps;
       } else if (run.status().code() == StatusCode::failed_precondition) {
         return run.status();
       }
@@ -397,6 +400,7 @@ class Starter {
     state->pid = ::getpid();
     state->client = session_->number;
     state->end_deadline = options_.end_deadline;
+    state->steps_before = std::move(steps_before_);
     state->fresh = fresh;
     for (const auto& [key, value] : params) state->params.emplace(key, value);
 
@@ -451,6 +455,7 @@ class Starter {
   Root* root_;
   std::string experiment_;
   RunOptions options_;
+  std::vector<std::pair<std::string, std::int64_t>> steps_before_;
 };
 
 }  // namespace

@@ -9,8 +9,9 @@
 
 namespace mlops::client {
 
-/// The step after the greatest one of the run's metrics that are `counted`, by any process; 0 when there is none. Waits
-/// up to 5 s for what was logged here before to be buffered. 0 in a forked child and on a closed client.
+/// The step after the greatest one of the run's metrics that are `counted`, by any process on this root, or on the
+/// server if the run was found there; 0 when there is none. Waits up to 5 s for what was logged here before to be
+/// buffered; in a forked child and on a closed client it looks at what the server had only.
 std::int64_t next_step(const RunState& run, const std::function<bool(std::string_view name)>& counted);
 
 }  // namespace mlops::client

@@ -68,6 +68,19 @@ bool read_pairs(const json& data, const char* name, Pairs* out) {
   return true;
 }
 
+bool read_last_steps(const json& data, std::vector<std::pair<std::string, std::int64_t>>* out) {
+  const json* list = field(data, "metrics");
+  if (!list) return true;
+  if (!list->is_array()) return false;
+  for (const json& item : *list) {
+    if (!item.is_object()) return false;
+    std::int64_t step = 0;
+    read_int(field(item, "step"), &step);  // 0 may be left out
+    out->emplace_back(text(item, "key"), step);
+  }
+  return true;
+}
+
 bool read_run_object(const json& run, RemoteRun* out) {
   const json* info = field(run, "info");
   if (!info) return false;
@@ -79,9 +92,11 @@ bool read_run_object(const json& run, RemoteRun* out) {
   out->status = text(*info, "status");
   out->params.clear();
   out->tags.clear();
+  out->last_steps.clear();
   if (out->run_id.empty()) return false;
   const json* data = field(run, "data");
-  return !data || (read_pairs(*data, "params", &out->params) && read_pairs(*data, "tags", &out->tags));
+  return !data || (read_pairs(*data, "params", &out->params) && read_pairs(*data, "tags", &out->tags) &&
+                   read_last_steps(*data, &out->last_steps));
 }
 
 bool contains_nocase(std::string_view text, std::string_view word) {

@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "http/http.h"
@@ -56,6 +57,7 @@ struct RemoteRun {
   std::string run_id, experiment_id, name;
   std::string lifecycle_stage, status;
   Pairs params, tags;
+  std::vector<std::pair<std::string, std::int64_t>> last_steps;  // of each metric, that of the latest point
 };
 
 /// Calls over one connection; one thread at a time (cancel and the counters from any). Each returns what it means; out

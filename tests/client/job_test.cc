@@ -29,6 +29,7 @@ Variables open_mpi(int rank, int ranks, int local_rank, int local_ranks) {
           {"OMPI_COMM_WORLD_LOCAL_RANK", std::to_string(local_rank)},
           {"OMPI_COMM_WORLD_LOCAL_SIZE", std::to_string(local_ranks)},
           {"OMPI_MCA_orte_precondition_transports", "3138a7f9e6b39494-e3a3260fbef97a7f"},
+          {"OMPI_MCA_ess_base_jobid", "882376705"},
           {"PMIX_RANK", std::to_string(rank)},
           {"PMIX_NAMESPACE", "882376705"}};
 }
@@ -62,6 +63,20 @@ TEST(Job, OpenMpi) {
   EXPECT_EQ(job.key, "ompi/3138a7f9e6b39494-e3a3260fbef97a7f");
   EXPECT_FALSE(job_of(open_mpi(0, 8, 0, 8)).many_machines);
   EXPECT_TRUE(job_of(open_mpi(4, 8, 0, 4)).speaks_for_machine());
+}
+
+// Version 5 draws no random name; a Slurm session may have set the variable for its own use.
+TEST(Job, OpenMpi5) {
+  Variables five = open_mpi(1, 2, 1, 2);
+  five.erase("OMPI_MCA_ess_base_jobid");
+  five["PMIX_NAMESPACE"] = "prterun-node7-4242@1";
+  EXPECT_TRUE(job_of(five).key.empty());
+  for (const auto& [name, value] : slurm(0, 2, 0, 2)) five[name] = value;
+  const Job job = job_of(five);
+  EXPECT_EQ(job.launcher, "Open MPI");
+  EXPECT_EQ(job.key, "slurm/c/4711/prterun-node7-4242@1");
+  five.erase("SLURM_STEP_ID");
+  EXPECT_EQ(job_of(five).key, job.key);
 }
 
 TEST(Job, Slurm) {
@@ -142,7 +157,8 @@ TEST(Job, OneRunPerJobExperimentAndName) {
 namespace mlops::test {
 namespace {
 
-// args: root, rank, then what it does: "log" and ends, "kill" after a flush, "die" at once after the start.
+// args: root, rank, then what it does: "log" and ends, "kill" after a flush, "die" at once after the start, "mark"
+// before the run's first record.
 MLOPS_PROGRAM(rank_of_job) {
   ::setenv("MLOPS_JOB", "test", 1);
   ::setenv("MLOPS_RUN", "job", 1);
@@ -150,6 +166,7 @@ MLOPS_PROGRAM(rank_of_job) {
   ::setenv("MLOPS_RANKS", "2", 1);
   ::setenv("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "true", 1);
   ::setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.05", 1);
+  if (args[2] == "mark") ::setenv("MLOPS_KILL_AT", "client.job.marked:1", 1);
   Client client = Client::open(offline(args[0])).value();
   Result<mlops::Run> run = client.start_run("e", {.name = "together"});
   if (!run.ok()) return 1;
@@ -159,8 +176,9 @@ MLOPS_PROGRAM(rank_of_job) {
     client.flush(Level::durable).ignore();
     ::kill(::getpid(), SIGKILL);
   }
-  ::usleep(120'000);
-  return 0;
+  // Rank 0 samples the machine; the other one, which must not, stays for some of its samples.
+  if (args[1] != "0") return ::usleep(120'000);
+  return wait_until([&] { return client.health().accepted > 1; }, 30'000) ? 0 : 3;
 }
 
 RunSummary only_run(const std::string& root) {
@@ -204,10 +222,10 @@ TEST(PerJob, RanksShareARunAndTheFirstEndsIt) {
 
 // Rank 0 finds its run again, whether or not a beat told anybody of it, and whoever started meanwhile.
 TEST(PerJob, RanksThatDieAndComeBack) {
-  for (const char* death : {"kill", "die"}) {
+  for (const std::string& death : {std::string("kill"), std::string("die"), std::string("mark")}) {
     TempDir dir;
     EXPECT_EQ(run_program("rank_of_job", {dir / "root", "0", death}), 1000 + SIGKILL);
-    EXPECT_EQ(run_program("rank_of_job", {dir / "root", "1", death}), 1000 + SIGKILL);
+    EXPECT_EQ(run_program("rank_of_job", {dir / "root", "1", death == "mark" ? "die" : death}), 1000 + SIGKILL);
     EXPECT_EQ(run_program("rank_of_job", {dir / "root", "1", "log"}), 0);  // leaves the slot of rank 0 alone
     EXPECT_EQ(run_program("rank_of_job", {dir / "root", "0", "log"}), 0);
     const RunSummary run = only_run(dir / "root");
@@ -216,13 +234,51 @@ TEST(PerJob, RanksThatDieAndComeBack) {
     for (const MetricSummary& metric : run.metrics) {
       if (metric.name.substr(0, 4) == "rank") points += metric.count;
     }
-    EXPECT_EQ(points, 4u);
+    EXPECT_EQ(points, death == "mark" ? 3u : 4u);
     int slots = 0;
     for ([[maybe_unused]] const auto& slot :
          std::filesystem::directory_iterator(std::filesystem::directory_iterator(dir / "root")->path())) {
       ++slots;
     }
     EXPECT_EQ(slots, 2);
+  }
+}
+
+// args: root, rank, local rank, host. Four ranks on two machines.
+MLOPS_PROGRAM(rank_of_machine) {
+  ::setenv("MLOPS_JOB", "machines", 1);
+  ::setenv("OMPI_COMM_WORLD_RANK", args[1].c_str(), 1);
+  ::setenv("OMPI_COMM_WORLD_SIZE", "4", 1);
+  ::setenv("OMPI_COMM_WORLD_LOCAL_RANK", args[2].c_str(), 1);
+  ::setenv("OMPI_COMM_WORLD_LOCAL_SIZE", "2", 1);
+  ::setenv("MLOPS_HOST", args[3].c_str(), 1);
+  Options options = offline(args[0]);
+  options.system_metrics.enabled = true;
+  options.system_metrics.interval = Millis(20);
+  Client client = Client::open(options).value();
+  const mlops::Run run = client.start_run("e", {.per_job = true}).value();
+  if (args[2] != "0") return ::usleep(100'000);
+  return wait_until([&] { return client.health().accepted > 0; }, 30'000) ? 0 : 1;
+}
+
+TEST(PerJob, OneOfEachMachineSamplesIt) {
+  TempDir dir;
+  EXPECT_EQ(run_program("rank_of_machine", {dir / "root", "0", "0", "a"}), 0);
+  EXPECT_EQ(run_program("rank_of_machine", {dir / "root", "1", "1", "a"}), 0);
+  EXPECT_EQ(run_program("rank_of_machine", {dir / "root", "2", "0", "b(1)"}), 0);
+  EXPECT_EQ(run_program("rank_of_machine", {dir / "root", "3", "1", "b(1)"}), 0);
+  std::map<std::string, std::uint64_t> samples;
+  for (const MetricSummary& metric : only_run(dir / "root").metrics) {
+    if (metric.name.find("disk_usage_percentage") != std::string::npos) samples[metric.name] = metric.count;
+  }
+  ASSERT_EQ(samples.size(), 2u);
+  EXPECT_GE(samples["system/a/disk_usage_percentage"], 1u);
+  EXPECT_GE(samples["system/b_1_/disk_usage_percentage"], 1u);  // as a metric's name can have it
+  const std::string id = only_run(dir / "root").id;
+  for (const auto& [name, count] : samples) {
+    const Series series = Reader::open(dir / "root")->series(id, name).value();
+    for (std::size_t i = 0; i < series.step.size(); ++i)
+      EXPECT_EQ(series.step[i], static_cast<std::int64_t>(i)) << name;
   }
 }
 

@@ -4,6 +4,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <set>
@@ -239,6 +240,28 @@ TEST(SystemMetrics, ExitAtAnyMoment) {
         << "exit after " << i * 2 << " ms";
   }
   for (const RunSummary& run : settled_runs(dir / "root")) EXPECT_EQ(run.status, RunStatus::finished);
+}
+
+// args: root, file that the library makes when it is asked. The driver never answers.
+MLOPS_PROGRAM(system_and_stuck_driver) {
+  ::setenv("MLOPS_NVML", nvml("stuck").c_str(), 1);
+  ::setenv("NVML_STUCK", args[1].c_str(), 1);
+  Client client = Client::open(sampling(args[0])).value();
+  mlops::Run run = client.start_run("e").value();
+  if (!wait_until([&] { return ::access(args[1].c_str(), F_OK) == 0; }, 30'000)) return 1;
+  if (!run.log_metric("m", 1).ok() || !run.flush().ok() || !run.end().ok() || !client.close().ok()) return 2;
+  return 7;
+}
+
+TEST(SystemMetrics, ADriverThatNeverAnswersHoldsUpNothingButTheExitForTwoSeconds) {
+  TempDir dir;
+  const auto begin = std::chrono::steady_clock::now();
+  ASSERT_EQ(run_program("system_and_stuck_driver", {dir / "root", dir / "stuck"}), 7);
+  EXPECT_GE(std::chrono::steady_clock::now() - begin, std::chrono::seconds(2)) << "it was not stuck";
+  const std::vector<RunSummary> runs = settled_runs(dir / "root");
+  ASSERT_EQ(runs.size(), 1u);
+  EXPECT_EQ(runs[0].status, RunStatus::finished);
+  EXPECT_EQ(runs[0].points, 1u);
 }
 
 }  // namespace

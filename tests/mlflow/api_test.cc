@@ -120,6 +120,18 @@ TEST(Api, NamesWithQuotesAreFound) {
   EXPECT_FALSE(found);
 }
 
+TEST(Api, ARunTellsTheLastStepsOfItsMetrics) {
+  Scripted s({json(R"({"run":{"info":{"run_id":"r"},"data":{"metrics":[{"key":"a","value":1,"step":"12"},)"
+                   R"({"key":"b","value":"NaN","step":7},{"key":"c","value":0}]}}})"),
+              json(R"({"run":{"info":{"run_id":"r"}}})")});
+  RemoteRun run;
+  ASSERT_EQ(s->get_run("r", &run).verdict, Verdict::ok);
+  const std::vector<std::pair<std::string, std::int64_t>> wanted{{"a", 12}, {"b", 7}, {"c", 0}};
+  EXPECT_EQ(run.last_steps, wanted);
+  ASSERT_EQ(s->get_run("r", &run).verdict, Verdict::ok);
+  EXPECT_TRUE(run.last_steps.empty());
+}
+
 TEST(Api, DeletingAnAbsentTagIsDoneButOfAnAbsentRunIsNot) {
   auto missing = [](const std::string& message) {
     return http_answer(404, R"({"error_code":"RESOURCE_DOES_NOT_EXIST","message":")" + message + "\"}");

@@ -1,10 +1,15 @@
 // A library that answers as NVIDIA's NVML does, in kinds:
 //   two_gpus   two GPUs; readings change with each round, the second one's utilisation fails with an error
 //   no_driver  nvmlInit fails: the library is there, the driver is not
+//   stuck      nvmlInit makes the file NVML_STUCK and never returns, as with a GPU that fell off its bus
 //   no_power   one GPU, and a library too old to know of power
 // Numbers are checked in tests/probe/gpus_test.cc, tests/client/system_metrics_test.cc and
 // tests/servers/test_system.py.
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <cstdint>
+#include <cstdlib>
 
 namespace {
 
@@ -33,6 +38,9 @@ unsigned int index_of(void* device) { return static_cast<unsigned int>(reinterpr
 NVML nvmlInit_v2() {
 #if defined(NVML_no_driver)
   return kDriverNotLoaded;
+#elif defined(NVML_stuck)
+  ::close(::open(std::getenv("NVML_STUCK"), O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+  for (;;) ::pause();
 #else
   initialised = true;
   return kSuccess;

@@ -77,6 +77,23 @@ def test_names_on_the_server(s, build, experiment):
     assert got["system/gpu_0_utilization_percentage"][0][2] == 50.0
 
 
+def test_a_run_of_the_servers_goes_on(s, experiment):
+    created = s.rest.call("POST", "experiments/create", {"name": experiment})
+    run = s.rest.call("POST", "runs/create", {"experiment_id": created["experiment_id"], "run_name": "theirs"})["run"]["info"]
+    for name, step in (("system/disk_usage_percentage", 7), ("system/gpu_0_power_usage_watts", 9), ("loss", 400)):
+        s.rest.call("POST", "runs/log-metric", {"run_id": run["run_id"], "key": name, "value": 1, "timestamp": 1, "step": step})
+    trainer = s.start("resume", run["run_id"], "await", s.folder / "enough", deliver=True,
+                      env=on(0.1, MLOPS_NVML="none", MLFLOW_EXPERIMENT_NAME=experiment))
+    until = time.monotonic() + 60
+    while max(step for _, step, _ in s.rest.history(run["run_id"], "system/disk_usage_percentage")) < 12:
+        assert time.monotonic() < until, s.tail()
+        time.sleep(0.2)
+    (s.folder / "enough").touch()
+    assert s._finish(trainer, 60, 0) == 0
+    steps = [step for _, step, _ in s.rest.history(run["run_id"], "system/disk_usage_percentage")]
+    assert steps == [7, *range(10, 10 + len(steps) - 1)]  # after the last of all system metrics, as MLflow does
+
+
 def test_beside_mlflows_own_monitor(build, mlflow3, tmp_path, experiment, clean_env):
     s = Scenario(build, tmp_path, mlflow3.uri)
     enough = tmp_path / "enough"
