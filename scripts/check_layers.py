@@ -24,7 +24,9 @@ ROOMS = {
     "store": {"store", "http", "base"},
     "sync": {"sync", "buffer", "ledger", "mlflow", "store", "model", "base"},
     "view": {"view", "buffer", "ledger", "model", "base"},
-    "client": {"client", "base", "model", "journal", "buffer", "ledger", "drain", "http", "mlflow", "store", "sync", "view"},
+    "probe": {"probe", "base"},
+    "client": {"client", "base", "model", "journal", "buffer", "ledger", "drain", "http", "mlflow", "store", "sync", "view",
+               "probe"},
     "cli": set(),  # the public headers, and its own
 }
 # library: (pattern of the header, {room: most files there that may include it})

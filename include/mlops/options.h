@@ -42,8 +42,21 @@ struct Credentials {
 /// (counted, reason `journal_full`), or drop at once.
 enum class WhenFull { wait, drop };
 
-/// Clients that share a root share the options of the first one that opened it; tracking URI, deliver and credentials
-/// are each client's own.
+/// What machine, process and GPUs do while a run goes on, logged to it as metrics under MLflow's names
+/// (system/cpu_utilization_percentage, …; docs/system-metrics.md has all). One background thread per process takes the
+/// samples; not in a forked child. Steps count 0, 1, 2, …; a resumed run's go on.
+struct SystemMetrics {
+  std::optional<bool> enabled{};  ///< for runs that do not say; MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING, default off
+  Millis interval{10'000};        ///< of samples, 10 ms..1 day; MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL, in seconds
+  /// Averaged into one point, 1..1,000,000; MLFLOW_SYSTEM_METRICS_SAMPLES_BEFORE_LOGGING.
+  std::uint32_t samples_before_logging = 1;
+  /// Machines of one run told apart: system/<node_id>/…, letters, digits, `_ - . :` and space, at most 100;
+  /// MLFLOW_SYSTEM_METRICS_NODE_ID. Default none, or the host where ranks of several machines share a run.
+  std::string node_id{};
+};
+
+/// Clients that share a root share the options of the first one that opened it; tracking URI, deliver, credentials and
+/// system metrics are each client's own.
 struct Options {
   std::string root{};  ///< the buffer's folder; MLOPS_HOME, else `.mlops` found upwards from here, else ./.mlops
   std::string tracking_uri{};  ///< http(s) URI without credentials; MLFLOW_TRACKING_URI; none = local only
@@ -60,6 +73,7 @@ struct Options {
   /// Bound of close and of process exit: drain, then try to deliver what waits; MLOPS_EXIT_DEADLINE_MS. An exit that
   /// finds the disk stuck ends at most two seconds later.
   Millis exit_deadline{10'000};
+  SystemMetrics system_metrics{};
 };
 
 struct ExperimentOptions {
@@ -67,18 +81,23 @@ struct ExperimentOptions {
   std::string artifact_location{};  ///< the same; server's default when empty
 };
 
-/// How Client::start_run finds or makes a run. At most one of resume_id, resume_name, attach_id.
+/// How Client::start_run finds or makes a run. At most one of resume_id, resume_name, attach_id, per_job.
 struct RunOptions {
   std::string name{};         ///< MLFLOW_RUN_NAME; default made of two words and a number, 1..250 characters
   std::string resume_id{};    ///< continue the run with this id (ours, 32 hex, or the server's); MLFLOW_RUN_ID
   std::string resume_name{};  ///< continue the newest run of that name in the experiment: in this root, else on the
                               ///< server (≤ 5 s), else a new one
   std::string attach_id{};    ///< join a run another process owns: logs, but sends no status; MLOPS_RUN
-  std::string parent_id{};    ///< nested below this run (tag mlflow.parentRunId)
-  std::string note{};         ///< Markdown, tag mlflow.note.content
+  /// One run for all ranks of a job (mpirun, srun, torchrun): rank 0 starts it, or goes on with it after a restart, and
+  /// ends it; the others join it as by attach_id. All ranks give the same experiment and name; MLOPS_RUN=job says it
+  /// for the first run. Started by no launcher, it is an ordinary run. docs/clusters.md has which launchers are known.
+  bool per_job = false;
+  std::string parent_id{};  ///< nested below this run (tag mlflow.parentRunId)
+  std::string note{};       ///< Markdown, tag mlflow.note.content
   Pairs tags{};
-  bool source_tags = true;     ///< user, source name and type, git commit, as MLflow's client sets them
-  Millis end_deadline{5'000};  ///< longest block of the scoped end in ~Run
+  bool source_tags = true;                   ///< user, source name and type, git commit, as MLflow's client sets them
+  std::optional<bool> log_system_metrics{};  ///< default SystemMetrics::enabled
+  Millis end_deadline{5'000};                ///< longest block of the scoped end in ~Run
 };
 
 MLOPS_NAMESPACE_END

@@ -162,9 +162,9 @@ int run_program(const Common& common, const Arguments& arguments) {
   for (auto& tag : *tags) run_options.tags.push_back(std::move(tag));
   if (const char* outer = std::getenv("MLOPS_RUN"); outer != nullptr) run_options.parent_id = outer;
   start_afresh();
-  if (arguments.system_metrics) ::setenv("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "true", 1);
   Options options;
   options.root = common.root;
+  if (arguments.system_metrics) options.system_metrics.enabled = true;
   options.exit_deadline = Millis(static_cast<std::int64_t>(arguments.grace_seconds * 1000));
   Result<Client> client = Client::open(options);
   if (!client.ok()) return not_run(client.status());

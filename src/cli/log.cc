@@ -83,6 +83,7 @@ int log(const Common& common, const Arguments& arguments) {
   attach_to(*id);
   Options options;
   options.root = common.root;
+  options.system_metrics.enabled = false;
   options.deliver = false;  // a script's line takes milliseconds, whatever the server does
   Result<Client> client = Client::open(options);
   if (!client.ok()) return fail(client.status());

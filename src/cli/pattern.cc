@@ -1,4 +1,4 @@
-// The one file that knows RE2 (docs/adr/0012).
+// The one file that knows RE2 (docs/adr/0013).
 #include "cli/pattern.h"
 
 #include <re2/re2.h>

@@ -44,9 +44,9 @@ Result<Client> Client::open(Options given) {
   Result<Options> options = client::complete_options(std::move(given), environment);
   if (!options.ok()) return options.status();
   // The slot that holds the run the environment names, if its process is gone, is the one to take.
-  base::Uid prefer;
-  base::Uid::parse(environment.attach_run.empty() ? environment.run_id : environment.attach_run, &prefer);
-  Result<client::Root*> root = client::open_root(*options, prefer);
+  drain::SlotWish wish{{}, environment.job.key, environment.job.rank <= 0};
+  base::Uid::parse(environment.attach_run.empty() ? environment.run_id : environment.attach_run, &wish.run);
+  Result<client::Root*> root = client::open_root(*options, wish);
   if (!root.ok()) return root.status();
   auto impl = std::make_shared<Impl>();
   client::Session& session = impl->session;
@@ -54,6 +54,7 @@ Result<Client> Client::open(Options given) {
   session.environment = environment;
   session.uri = options->tracking_uri;
   session.credentials = options->credentials;
+  session.system_metrics = options->system_metrics;
   {
     const std::lock_guard<std::mutex> lock(client::registry().mutex);
     session.number = client::registry().next_client++;

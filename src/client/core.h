@@ -160,7 +160,7 @@ Registry& registry();
 
 /// The open root of this folder, or a new one: locks a slot, maps the first segment, starts the threads. Counts a
 /// client.
-Result<Root*> open_root(const Options& options, const Uid& prefer);
+Result<Root*> open_root(const Options& options, const drain::SlotWish& wish);
 /// Another slot of this root, taken over for a run it holds. unavailable when somebody has it.
 Result<Core*> add_core(Root* root, const std::string& slot_dir);
 /// Every core of the root delivers there from now on.

@@ -12,6 +12,7 @@
 #include "base/base.h"
 #include "client/core.h"
 #include "client/start.h"
+#include "client/system_metrics.h"
 #include "drain/slot.h"
 #include "view/view.h"
 
@@ -56,6 +57,7 @@ Status say(Core* core, model::Op op, std::int64_t until, bool wait) {
 Status finish(const std::shared_ptr<RunState>& run, model::OpKind kind, RunStatus status, Millis deadline, bool wait) {
   const std::int64_t until = base::steady_ms() + deadline.count();
   if (!shut(run)) return ended_already(run->name());
+  stop_system_metrics(run.get());
   if (run->pid != ::getpid() || run->role == Role::joined) return {};
   model::Op op;
   op.run = run->uid;

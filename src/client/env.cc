@@ -2,6 +2,7 @@
 
 #include <cctype>
 #include <charconv>
+#include <cmath>
 #include <cstdlib>
 #include <filesystem>
 #include <system_error>
@@ -9,6 +10,7 @@
 #include "base/base.h"
 #include "base/file.h"
 #include "http/http.h"
+#include "model/limits.h"
 
 namespace mlops::client {
 namespace fs = std::filesystem;
@@ -19,8 +21,13 @@ std::string text(const char* name) {
   return value == nullptr ? std::string() : std::string(value);
 }
 
-bool is_no(std::string value) {
+std::string lower(std::string value) {
   for (char& c : value) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return value;
+}
+
+bool is_no(const std::string& word) {
+  const std::string value = lower(word);
   return value == "0" || value == "false" || value == "no" || value == "off";
 }
 
@@ -41,6 +48,66 @@ Status read_number(const char* name, const std::string& value, std::uint64_t low
 bool is_folder_name(const std::string& name) {
   return !name.empty() && name.size() <= 200 && name != "." && name != ".." && name.find('/') == std::string::npos &&
          name.find('\0') == std::string::npos;
+}
+
+// MLflow reads seconds, with a fraction.
+Status read_seconds(const char* name, const std::string& value, Millis* out) {
+  double seconds = 0;
+  const char* end = value.data() + value.size();
+  const auto [stop, error] = std::from_chars(value.data(), end, seconds);
+  if (error == std::errc() && stop == end && seconds >= 0.01 && seconds <= 86'400) {
+    *out = Millis(std::llround(seconds * 1'000));
+    return {};
+  }
+  return out_of_range(name, "seconds from 0.01 to 86400", "\"" + value.substr(0, 40) + "\"");
+}
+
+Status check_system_metrics(const SystemMetrics& options) {
+  if (options.interval < Millis(10) || options.interval > Millis(86'400'000)) {
+    return out_of_range("SystemMetrics::interval", "10 ms..1 day", std::to_string(options.interval.count()) + " ms");
+  }
+  if (options.samples_before_logging < 1 || options.samples_before_logging > 1'000'000) {
+    return out_of_range("SystemMetrics::samples_before_logging", "1..1,000,000",
+                        std::to_string(options.samples_before_logging));
+  }
+  const std::string& node = options.node_id;
+  if (node.empty()) return {};
+  if (node.size() > 100 || node.find('/') != std::string::npos ||
+      !model::check_key("metric", "system/" + node + "/x")) {
+    return out_of_range("SystemMetrics::node_id", "at most 100 letters, digits, '_', '-', '.', ':' and spaces",
+                        "\"" + node.substr(0, 100) + "\"");
+  }
+  return {};
+}
+
+// What the code left as it was comes from the environment.
+Status complete_system_metrics(const Environment& environment, SystemMetrics* o) {
+  const SystemMetrics defaults;
+  if (!o->enabled && !environment.system_metrics.empty()) {
+    const std::string word = lower(environment.system_metrics);
+    if (word != "true" && word != "1" && word != "false" && word != "0") {
+      return out_of_range("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "true, 1, false or 0",
+                          "\"" + environment.system_metrics.substr(0, 40) + "\"");
+    }
+    o->enabled = word == "true" || word == "1";
+  }
+  if (o->interval == defaults.interval && !environment.system_interval.empty()) {
+    if (Status s = read_seconds("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", environment.system_interval, &o->interval);
+        !s.ok()) {
+      return s;
+    }
+  }
+  if (o->samples_before_logging == defaults.samples_before_logging && !environment.system_samples.empty()) {
+    std::uint64_t number = 0;
+    if (Status s = read_number("MLFLOW_SYSTEM_METRICS_SAMPLES_BEFORE_LOGGING", environment.system_samples, 1, 1'000'000,
+                               &number);
+        !s.ok()) {
+      return s;
+    }
+    o->samples_before_logging = static_cast<std::uint32_t>(number);
+  }
+  if (o->node_id.empty()) o->node_id = environment.system_node_id;
+  return check_system_metrics(*o);
 }
 
 Status check_options(const Options& options) {
@@ -78,6 +145,12 @@ Environment read_environment() {
   e.experiment = text("MLFLOW_EXPERIMENT_NAME");
   e.run_id = text("MLFLOW_RUN_ID");
   e.run_name = text("MLFLOW_RUN_NAME");
+  e.system_metrics = text("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING");
+  e.system_interval = text("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL");
+  e.system_samples = text("MLFLOW_SYSTEM_METRICS_SAMPLES_BEFORE_LOGGING");
+  e.system_node_id = text("MLFLOW_SYSTEM_METRICS_NODE_ID");
+  e.nvml = text("MLOPS_NVML");
+  e.job = read_job(environment_variable);
   return e;
 }
 
@@ -144,6 +217,7 @@ Result<Options> complete_options(Options o, const Environment& environment) {
     }
     o.exit_deadline = Millis(static_cast<std::int64_t>(number));
   }
+  if (Status s = complete_system_metrics(environment, &o.system_metrics); !s.ok()) return s;
   if (Status s = check_options(o); !s.ok()) return s;
   o.credentials = credentials_from_environment(std::move(o.credentials));
   return o;

@@ -6,6 +6,7 @@
 
 #include <string>
 
+#include "client/job.h"
 #include "mlops/options.h"
 #include "mlops/status.h"
 
@@ -14,7 +15,7 @@ namespace mlops::client {
 struct Environment {
   std::string home;              // MLOPS_HOME
   std::string host;              // MLOPS_HOST
-  std::string attach_run;        // MLOPS_RUN
+  std::string attach_run;        // MLOPS_RUN: a run's id, or "job"
   std::string deliver;           // MLOPS_DELIVER: 0, false, no, off
   std::string journal_mib;       // MLOPS_JOURNAL_MIB
   std::string exit_deadline_ms;  // MLOPS_EXIT_DEADLINE_MS
@@ -22,6 +23,12 @@ struct Environment {
   std::string experiment;        // MLFLOW_EXPERIMENT_NAME
   std::string run_id;            // MLFLOW_RUN_ID
   std::string run_name;          // MLFLOW_RUN_NAME
+  std::string system_metrics;    // MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING: true, 1, false, 0
+  std::string system_interval;   // MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL, seconds
+  std::string system_samples;    // MLFLOW_SYSTEM_METRICS_SAMPLES_BEFORE_LOGGING
+  std::string system_node_id;    // MLFLOW_SYSTEM_METRICS_NODE_ID
+  std::string nvml;              // MLOPS_NVML: the library instead of libnvidia-ml.so.1
+  Job job;                       // of the launcher: RANK, OMPI_COMM_WORLD_RANK, SLURM_PROCID, …; MLOPS_JOB
 };
 
 Environment read_environment();

@@ -113,6 +113,8 @@ void guard_exit() {
 
 }  // namespace
 
+void renew_exit_guard() { guard_exit(); }
+
 void install_lifecycle() {
   static std::once_flag once;
   std::call_once(once, [] {

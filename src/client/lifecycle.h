@@ -13,5 +13,8 @@ namespace mlops::client {
 void install_lifecycle();
 /// The same, and again on top of what the HTTP and TLS libraries register for exit. Before anything delivers.
 void install_delivery_lifecycle();
+/// Exit runs the guard before whatever was registered for it until now. For libraries that are loaded late; while one
+/// of them is at work on a thread of ours, the guard waits for it.
+void renew_exit_guard();
 
 }  // namespace mlops::client

@@ -29,9 +29,9 @@ Result<Reader> Reader::open(std::string given) {  // NOLINT(performance-unnecess
   return Reader(std::move(impl));
 }
 
-Result<std::vector<RunSummary>> Reader::runs() const {
+Result<std::vector<RunSummary>> Reader::runs(const RunQuery& query) const {
   const std::lock_guard<std::mutex> lock(impl_->mutex);
-  return impl_->view->runs();
+  return impl_->view->runs(query);
 }
 
 Result<RunSummary> Reader::run(std::string_view id) const {
@@ -43,6 +43,23 @@ Result<Series> Reader::series(std::string_view run_id, std::string_view metric) 
   client::install_lifecycle();  // columns are read from the database; summaries are not
   const std::lock_guard<std::mutex> lock(impl_->mutex);
   return impl_->view->series(run_id, metric);
+}
+
+Result<Damage> Reader::scan(std::string_view run_id, const std::function<bool(const PointBatch&)>& take) const {
+  client::install_lifecycle();
+  const std::lock_guard<std::mutex> lock(impl_->mutex);
+  return impl_->view->scan(run_id, take);
+}
+
+Result<std::vector<Curve>> Reader::curves(std::string_view run_id, const CurveOptions& options, Damage* damage) const {
+  client::install_lifecycle();
+  const std::lock_guard<std::mutex> lock(impl_->mutex);
+  return impl_->view->curves(run_id, options, damage);
+}
+
+Result<std::vector<Status>> Reader::problems() const {
+  const std::lock_guard<std::mutex> lock(impl_->mutex);
+  return impl_->view->problems();
 }
 
 Result<Health> Reader::health() const {

@@ -105,7 +105,7 @@ void health_main(Root* root) {
 
 }  // namespace
 
-Result<Root*> open_root(const Options& options, const Uid& prefer) {
+Result<Root*> open_root(const Options& options, const drain::SlotWish& wish) {
   install_lifecycle();
   Registry& r = registry();
   const std::lock_guard<std::mutex> lock(r.mutex);
@@ -125,7 +125,7 @@ Result<Root*> open_root(const Options& options, const Uid& prefer) {
                                         " is on a network file system, where locks and mapped files may not hold: set "
                                         "MLOPS_HOME to a local folder");
   }
-  Result<std::unique_ptr<drain::Slot>> slot = drain::acquire_slot(options.root, options.host, prefer);
+  Result<std::unique_ptr<drain::Slot>> slot = drain::acquire_slot(options.root, options.host, wish);
   if (!slot.ok()) return slot.status();
   auto root = std::make_unique<Root>();
   root->path = options.root;

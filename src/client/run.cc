@@ -12,15 +12,14 @@
 #include "base/base.h"
 #include "client/core.h"
 #include "client/run_impl.h"
+#include "client/steps.h"
 #include "model/limits.h"
-#include "view/view.h"
 
 MLOPS_NAMESPACE_BEGIN
 
 namespace {
 
 using client::Core;
-using client::Role;
 using client::RunState;
 
 constexpr const char* kNoteTag = "mlflow.note.content";
@@ -271,35 +270,7 @@ Run::AutoStep Run::auto_step(std::string_view name) const {
   const Metric handle = metric(name);
   if (impl_ == nullptr) return AutoStep(handle, 0);
   RunState* run = impl_->state.get();
-  std::int64_t next = 0;
-  const auto look = [&next](const model::Summary& s) {
-    if (s.count != 0 && s.last.step >= next) next = s.last.step == INT64_MAX ? INT64_MAX : s.last.step + 1;
-  };
-  if (run->core->in_child.load() || run->core->closing.load()) return AutoStep(handle, 0);
-  if (run->core->drain->flush(Level::buffered, Millis(5'000)).ok()) {
-    Result<std::shared_ptr<buffer::Reader>> reader = run->core->drain->reader(Millis(1'000));
-    if (reader.ok()) {
-      Result<std::vector<buffer::MetricRow>> rows = (*reader)->metrics(run->uid);
-      if (rows.ok()) {
-        for (const buffer::MetricRow& row : *rows) {
-          if (row.name == name) look(row.summary);
-        }
-      }
-    }
-  }
-  if (run->role != Role::owner || !run->fresh) {  // other processes' points of this run
-    Result<std::unique_ptr<view::View>> view = view::View::open(run->core->root->path);
-    if (view.ok()) {
-      Result<std::vector<view::Part>> parts = (*view)->parts(run->id);
-      if (parts.ok()) {
-        for (const view::Part& part : *parts) {
-          for (const buffer::MetricRow& row : part.metrics) {
-            if (row.name == name) look(row.summary);
-          }
-        }
-      }
-    }
-  }
+  const std::int64_t next = client::next_step(*run, [name](std::string_view other) { return other == name; });
   return AutoStep(handle, next);
 }
 

@@ -7,6 +7,7 @@
 #include "base/base.h"
 #include "client/lookup.h"
 #include "client/names.h"
+#include "client/system_metrics.h"
 #include "mlflow/mlflow.h"
 #include "model/limits.h"
 #include "view/view.h"
@@ -18,9 +19,19 @@ constexpr Millis kServerPatience{5'000};
 constexpr Millis kLocalPatience{10'000};
 constexpr const char* kNoteTag = "mlflow.note.content";
 constexpr const char* kParentTag = "mlflow.parentRunId";
+constexpr std::int64_t kTaggedRanks = 64;
 
 Status closed_status() {
   return Status(StatusCode::failed_precondition, "the client is closed: open one before starting runs");
+}
+
+// A host's name as a part of metric names.
+std::string node_id(const std::string& host) {
+  std::string id = host.substr(0, 100);
+  for (char& c : id) {
+    if (!model::check_key("metric", std::string(1, c)).ok() || c == '/') c = '_';
+  }
+  return id;
 }
 
 std::string folder_of(const std::string& path) { return path.substr(0, path.rfind('/')); }
@@ -32,25 +43,43 @@ class Starter {
 
   Result<std::shared_ptr<RunState>> start() {
     if (Status s = prepare(); !s.ok()) return s;
-    if (!options_.attach_id.empty()) return attach(options_.attach_id);
+    if (options_.per_job) return start_in_job();
+    if (!options_.attach_id.empty()) return attach(options_.attach_id, true);
     if (!options_.resume_id.empty()) return resume(options_.resume_id);
     if (!options_.resume_name.empty()) return resume_by_name(options_.resume_name);
     return begin(root_->main_core, Uid::random(), 1, Role::owner, options_.name, {}, true);
+  }
+
+  /// System metrics, if they are wanted. Of the processes of one machine in one run, the first samples.
+  void watch(const std::shared_ptr<RunState>& run) const {
+    SystemMetrics metrics = session_->system_metrics;
+    if (!options_.log_system_metrics.value_or(metrics.enabled.value_or(false))) return;
+    const Job& job = session_->environment.job;
+    if (options_.per_job || run->role == Role::attached) {
+      if (!job.speaks_for_machine()) return;
+      if (job.many_machines && metrics.node_id.empty()) metrics.node_id = node_id(root_->options.host);
+    }
+    log_system_metrics(run, metrics, session_->environment.nvml);
   }
 
  private:
   Status prepare() {
     if (Status s = session_->check_open(); !s.ok()) return s;
     const Environment& env = session_->environment;
-    const int ways = !options_.resume_id.empty() + !options_.resume_name.empty() + !options_.attach_id.empty();
+    const int ways =
+        !options_.resume_id.empty() + !options_.resume_name.empty() + !options_.attach_id.empty() + options_.per_job;
     if (ways > 1) {
       return Status(StatusCode::invalid_argument,
-                    "RunOptions: at most one of resume_id, resume_name and attach_id may be set");
+                    "RunOptions: at most one of resume_id, resume_name, attach_id and per_job may be set");
     }
     if (ways == 0 && options_.parent_id.empty() && !(env.run_id.empty() && env.attach_run.empty()) &&
         !session_->env_run_taken.exchange(true)) {
-      (env.attach_run.empty() ? options_.resume_id : options_.attach_id) =
-          env.attach_run.empty() ? env.run_id : env.attach_run;
+      if (env.attach_run == "job") {
+        options_.per_job = true;
+      } else {
+        (env.attach_run.empty() ? options_.resume_id : options_.attach_id) =
+            env.attach_run.empty() ? env.run_id : env.attach_run;
+      }
     }
     if (experiment_.empty()) experiment_ = env.experiment;
     if (experiment_.empty()) experiment_ = "Default";
@@ -71,6 +100,40 @@ class Starter {
   Status forked_status() const {
     return Status(StatusCode::failed_precondition,
                   "a forked child can start new runs and log to inherited ones; resume and attach before the fork");
+  }
+
+  // The run of the job: its id is made of what all ranks know, so that none has to ask another.
+  Result<std::shared_ptr<RunState>> start_in_job() {
+    const Job& job = session_->environment.job;
+    if (job.rank < 0 && job.key.empty()) {
+      return begin(root_->main_core, Uid::random(), 1, Role::owner, options_.name, {}, true);
+    }
+    if (job.rank < 0 || job.key.empty()) {
+      return Status(StatusCode::failed_precondition,
+                    job.rank < 0
+                        ? "MLOPS_JOB is set, but no launcher says which rank this is: set MLOPS_RANK to 0, 1, …"
+                        : "rank " + std::to_string(job.rank) + " was started by " + job.launcher +
+                              ", which gives its jobs no name: set MLOPS_JOB to the same text for all ranks");
+    }
+    const Uid uid = job_run(job, experiment_, options_.name);
+    if (auto open = open_run(root_, uid)) return join(open);
+    if (root_->main_core->in_child.load()) return forked_status();
+    if (job.rank > 0) return attach(uid.hex(), false);
+    for (Core* core : cores_of(root_)) {
+      Result<model::RunRow> row = local_row(core, uid);
+      if (row.ok() && !row->attached) return resume_here(core, *row);
+      if (!row.ok() && row.status().code() != StatusCode::not_found) return row.status();
+    }
+    Result<std::unique_ptr<view::View>> view = view::View::open(root_->path);
+    if (view.ok()) {
+      Result<std::vector<view::Part>> parts = (*view)->parts(uid.hex());
+      if (parts.ok() && !parts->front().row.attached) return resume_part(parts->front());
+    }
+    // Before its first record: whoever finds it after our death finds the mark.
+    if (Status s = drain::mark_slot(root_->main_core->slot_dir, job.key); !s.ok()) {
+      base::log(base::LogLevel::warn, "a restarted rank 0 may not find its run: " + s.to_string());
+    }
+    return begin(root_->main_core, uid, 1, Role::owner, options_.name, {}, true);
   }
 
   // Continues a run of this root as its owner (if its process is gone) or beside it.
@@ -211,7 +274,7 @@ class Starter {
     return best;
   }
 
-  Result<std::shared_ptr<RunState>> attach(const std::string& id) {
+  Result<std::shared_ptr<RunState>> attach(const std::string& id, bool ask_server) {
     Uid uid;
     const bool is_uid = Uid::parse(id, &uid);
     if (is_uid) {
@@ -225,7 +288,7 @@ class Starter {
         if (auto open = open_run(root_, parts->front().row.uid)) return join(open);
         for (const view::Part& part : *parts) {  // this very slot's run: the slot was taken over from its dead owner
           for (Core* core : cores_of(root_)) {
-            if (core->slot_dir == part.slot_dir) return begin_joined(core, part.row);
+            if (core->slot_dir == part.slot_dir && !part.row.attached) return begin_joined(core, part.row);
           }
         }
         return attach_row(parts->front().row);
@@ -234,9 +297,9 @@ class Starter {
     if (!is_uid)
       return Status(StatusCode::not_found, "attach_id \"" + id.substr(0, 80) + "\" is no run id (32 hex digits)");
     // Another machine's run, or one whose first beat is still to come. Ask the server whose it is; else it is our uid.
-    std::string name;
+    std::string name = options_.name;
     Pairs params;
-    if (!session_->uri.empty()) {
+    if (ask_server && !session_->uri.empty()) {
       Result<ServerRun> run =
           find_on_server_by_id(session_->uri, session_->credentials, experiment_, id, kServerPatience);
       if (run.ok()) {
@@ -307,6 +370,20 @@ class Starter {
     return tags;
   }
 
+  // Who takes part in a run of many: the first ranks by host and process, so that a large job stays readable.
+  void add_rank_tags(Role role, bool fresh, Pairs* tags) const {
+    const Job& job = session_->environment.job;
+    if (job.rank < 0) return;
+    const bool many = options_.per_job || role == Role::attached;
+    const std::string rank = std::to_string(job.rank);
+    if (many && job.rank < kTaggedRanks) {
+      tags->emplace_back("mlops.rank." + rank, root_->options.host + "/" + std::to_string(::getpid()));
+    }
+    if (!options_.source_tags || role != Role::owner || job.ranks < 2) return;
+    if (!many && fresh) tags->emplace_back("mlops.rank", rank);
+    tags->emplace_back("mlops.ranks", std::to_string(job.ranks));
+  }
+
   Result<std::shared_ptr<RunState>> begin(Core* core, const Uid& uid, std::int64_t start_number, Role role,
                                           const std::string& name, const Pairs& params, bool fresh) {
     auto state = std::make_shared<RunState>();
@@ -336,6 +413,7 @@ class Starter {
     } else {
       op.kind = model::OpKind::run_attach;
     }
+    if (role != Role::joined) add_rank_tags(role, fresh, &op.pairs);
     // The creation record has room for what fits into one journal record; longer tag lists follow one by one, and so
     // do the tags of a run that was created before.
     Pairs later;
@@ -400,7 +478,10 @@ Result<model::RunRow> local_row(Core* core, const Uid& uid) {
 }
 
 Result<std::shared_ptr<RunState>> start_run(Session* session, const std::string& experiment, RunOptions options) {
-  return Starter(session, experiment, std::move(options)).start();
+  Starter starter(session, experiment, std::move(options));
+  Result<std::shared_ptr<RunState>> run = starter.start();
+  if (run.ok()) starter.watch(*run);
+  return run;
 }
 
 }  // namespace mlops::client

@@ -15,6 +15,7 @@ struct Session {
   std::string uri;
   Credentials credentials;
   Environment environment;
+  SystemMetrics system_metrics;
   std::atomic<bool> closed{false};
   std::atomic<bool> env_run_taken{false};  // MLFLOW_RUN_ID and MLOPS_RUN serve the first run that names none
   ~Session();                              // gives up its share of the root, closes nothing

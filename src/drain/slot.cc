@@ -17,6 +17,7 @@ namespace mlops::drain {
 namespace {
 
 constexpr std::size_t kPage = 4096;
+constexpr const char* kJobFile = "/job";
 
 bool is_slot_name(std::string_view name) {
   if (name.size() != 10 || name.substr(0, 2) != "s-") return false;
@@ -126,7 +127,7 @@ Result<std::unique_ptr<Slot>> acquire_slot_at(const std::string& slot_dir) {
   return slot;
 }
 
-Result<std::unique_ptr<Slot>> acquire_slot(const std::string& root, const std::string& host, const base::Uid& prefer) {
+Result<std::unique_ptr<Slot>> acquire_slot(const std::string& root, const std::string& host, const SlotWish& wish) {
   const std::string host_dir = root + "/" + folder_name(host);
   if (Status s = base::make_dirs(host_dir); !s.ok()) return s;
   auto names = base::list_dir(host_dir);
@@ -135,8 +136,15 @@ Result<std::unique_ptr<Slot>> acquire_slot(const std::string& root, const std::s
   for (const std::string& name : *names) {
     if (is_slot_name(name)) dirs.push_back(host_dir + "/" + name);
   }
-  if (!prefer.zero()) {
-    std::stable_partition(dirs.begin(), dirs.end(), [&](const std::string& dir) { return holds_run(dir, prefer); });
+  if (!wish.run.zero()) {
+    std::stable_partition(dirs.begin(), dirs.end(), [&](const std::string& dir) { return holds_run(dir, wish.run); });
+  }
+  if (!wish.job.empty()) {
+    const auto marked = [&](const std::string& dir) {
+      return base::read_file(dir + kJobFile, 4096).value_or({}) == wish.job;
+    };
+    const auto rest = std::stable_partition(dirs.begin(), dirs.end(), marked);
+    if (!wish.owns_job) dirs.erase(dirs.begin(), rest);
   }
   for (const std::string& dir : dirs) {
     auto slot = acquire_slot_at(dir);
@@ -147,6 +155,12 @@ Result<std::unique_ptr<Slot>> acquire_slot(const std::string& root, const std::s
     if (slot.status().code() == StatusCode::resource_exhausted) return slot.status();
   }
   return make_slot(host_dir);
+}
+
+Status mark_slot(const std::string& slot_dir, const std::string& job) {
+  const std::string path = slot_dir + kJobFile;
+  if (base::read_file(path, 4096).value_or({}) == job) return {};
+  return base::replace_file(path, job, false);
 }
 
 namespace {

@@ -40,9 +40,16 @@ Status buffer_trouble(const SlotInfo& slot);
 
 /// All slots of a root, of every host, sorted. A missing root: not_found.
 Result<std::vector<SlotInfo>> find_slots(const std::string& root);
-/// Takes the free slot that holds `prefer` (a run's uid, may be zero: by its summary), else any free one of this host,
-/// else makes one.
-Result<std::unique_ptr<Slot>> acquire_slot(const std::string& root, const std::string& host, const base::Uid& prefer);
+/// Which free slot a process would have.
+struct SlotWish {
+  base::Uid run{};        // one that holds this run, by its summary; zero: no wish
+  std::string job{};      // of ranks of this job, which may hold its run (mark_slot); empty: no job
+  bool owns_job = false;  // one marked so is for this process; else it is for another one, and left to it
+};
+/// Takes the free slot of the wish, else any free one of this host, else makes one.
+Result<std::unique_ptr<Slot>> acquire_slot(const std::string& root, const std::string& host, const SlotWish& wish);
+/// From now on the slot is the one that holds the run of this job (file `job`).
+Status mark_slot(const std::string& slot_dir, const std::string& job);
 /// Takes exactly this slot; unavailable when it is held.
 Result<std::unique_ptr<Slot>> acquire_slot_at(const std::string& slot_dir);
 /// Is any other process of this host attached to the run (a live slot with an attached, not ended row)?

@@ -22,6 +22,10 @@ namespace {
 
 pthread_key_t g_exit_key;
 
+// A wake is a system call: once for what fills a block of the drain, and never for more than half of the smallest
+// journal.
+constexpr std::uint32_t kWakeEach = 16;
+
 // Word by word: an estimate (Collector::pending) may look at a word that is payload in the making.
 void copy_payload(Cell* to, std::string_view payload) {
   auto* words = reinterpret_cast<std::uint64_t*>(to);
@@ -153,7 +157,7 @@ bool Chains::advance(Chain* chain, std::chrono::milliseconds wait) {
   chain->seed = h->seed;
   chain->cursor = cells_of(h);
   chain->limit = cells_of(h) + kCellsPerSegment;
-  if (taken_since_wake_.fetch_add(1, std::memory_order_relaxed) % 8 == 7 && wake_) wake_();
+  if (taken_since_wake_.fetch_add(1, std::memory_order_relaxed) % kWakeEach == kWakeEach - 1 && wake_) wake_();
   return true;
 }
 

@@ -386,6 +386,7 @@ std::vector<Cursor> SegmentCollector::cursors() const {
 
 void SegmentCollector::release(const std::vector<Cursor>& upto) {
   const bool give_back = !verify_ && (own_ == nullptr || !own_->closed());
+  std::size_t freed = 0;
   for (const Cursor& c : upto) {
     const auto found = by_id_.find(c.thread);
     if (found == by_id_.end() || c.writer != uid_) continue;
@@ -394,17 +395,19 @@ void SegmentCollector::release(const std::vector<Cursor>& upto) {
       if (give_back) {
         MLOPS_POINT("journal.release");
         free_segment(it->second);
+        ++freed;
       }
       it = segments.erase(it);
     }
   }
   if (own_ == nullptr || !give_back) return;
-  for (const Cursor& next : own_->retire_idle(upto)) {
+  const std::vector<Cursor> retired = own_->retire_idle(upto);
+  for (const Cursor& next : retired) {
     Thread& t = *by_id_.at(next.thread);
     t.segments.erase(next.segment - 1);
     t.at = t.clear = {next.segment, next.cell};
   }
-  own_->pool().note_freed();
+  own_->pool().note_freed(freed + retired.size());
 }
 
 void SegmentCollector::rewind(const std::vector<Cursor>& to) {

@@ -54,7 +54,7 @@ struct WriterOptions {
   std::uint32_t journal_mib = 64;
   WhenFull when_full = WhenFull::wait;
   Millis full_wait{100};
-  /// Called (from a logging thread's slow path, must not block) when about 8 segments filled since the last call, or a
+  /// Called (from a logging thread's slow path, must not block) when about 16 segments filled since the last call, or a
   /// thread waits for a segment: wakes the drain. May be empty.
   std::function<void()> wake;
 };

@@ -41,6 +41,7 @@ Pool::Pool(std::string dir, const base::Uid& writer, std::size_t cap_chunks, boo
       writer_(writer),
       cap_chunks_(std::clamp<std::size_t>(cap_chunks, 1, kMaxChunks)),
       collected_here_(collected_here),
+      secret_(base::random_u64()),
       chunks_(std::make_unique<char*[]>(kMaxChunks)) {}
 
 SegmentHeader* Pool::at(std::size_t index) const {
@@ -86,6 +87,7 @@ SegmentHeader* Pool::take(std::uint32_t thread, std::uint64_t position, bool bey
   free_.pop_back();
   taken_[index] = true;
   ++taken_since_prepare_;
+  in_use_.fetch_add(1, std::memory_order_relaxed);
   // Under the lock: a segment that is taken and still says free would be found freed again.
   SegmentHeader* h = at(index);
   h->magic = kSegmentMagic;
@@ -94,7 +96,8 @@ SegmentHeader* Pool::take(std::uint32_t thread, std::uint64_t position, bool bey
   h->thread = thread;
   h->pad = 0;
   h->position = position;
-  h->seed = base::random_u64();
+  const std::uint64_t use[] = {thread, position};  // never the same again in this journal
+  h->seed = base::hash64({reinterpret_cast<const char*>(use), sizeof use}, secret_);
   h->check = header_check(*h);
   MLOPS_POINT("journal.take");
   h->state.store(kSegmentUsed, std::memory_order_release);
@@ -116,6 +119,7 @@ bool Pool::find_freed(std::int64_t now) {
     }
   }
   if (free_.size() == before) return false;
+  if (!collected_here_) in_use_.fetch_sub(free_.size() - before, std::memory_order_relaxed);
   gave_up_ = false;
   return true;
 }
@@ -169,7 +173,9 @@ void Pool::prepare() {
   }
 }
 
-void Pool::note_freed() {
+void Pool::note_freed(std::size_t count) {
+  if (count == 0) return;
+  in_use_.fetch_sub(count, std::memory_order_relaxed);
   {
     const Lock lock(mutex_);
     freed_.store(true, std::memory_order_release);
@@ -188,12 +194,10 @@ void Pool::moved_to(const std::string& dir) {
 }
 
 Pool::Counts Pool::counts() const {
-  const Lock lock(mutex_);
   Counts c;
-  for (std::size_t i = 0; i < taken_.size(); ++i) {
-    if (taken_[i] && at(i)->state.load(std::memory_order_relaxed) == kSegmentUsed) ++c.in_use;
-  }
-  c.free = taken_.size() - c.in_use;
+  const std::size_t all = chunk_count() * kSegmentsPerChunk;
+  c.in_use = std::min(in_use_.load(std::memory_order_relaxed), all);
+  c.free = all - c.in_use;
   c.cap = cap_chunks_ * kSegmentsPerChunk;
   return c;
 }

@@ -29,8 +29,8 @@ class Pool {
                       const std::function<void()>& wake);
   /// Makes sure that the next segments are there before a producer asks. For the drain thread.
   void prepare();
-  /// Segments were freed; wakes those who wait.
-  void note_freed();
+  /// So many segments were freed by the collector of this process; wakes those who wait.
+  void note_freed(std::size_t count);
   Status grow_error() const;
   /// The folder got its name.
   void moved_to(const std::string& dir);
@@ -38,6 +38,7 @@ class Pool {
   struct Counts {
     std::uint64_t in_use = 0, free = 0, cap = 0;
   };
+  /// Takes no lock and touches no segment: the drain asks often, and a producer pays for each line it shares.
   Counts counts() const;
 
   std::size_t chunk_count() const { return chunk_count_.load(std::memory_order_acquire); }
@@ -56,8 +57,10 @@ class Pool {
   const base::Uid writer_;
   const std::size_t cap_chunks_;
   const bool collected_here_;
+  const std::uint64_t secret_;  // of the segments' seeds
   std::unique_ptr<char*[]> chunks_;
   std::atomic<std::size_t> chunk_count_{0};
+  std::atomic<std::size_t> in_use_{0};  // taken and, as far as is known here, not freed
   std::atomic<bool> freed_{false};
 
   mutable std::mutex mutex_;

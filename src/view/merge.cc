@@ -18,13 +18,26 @@ bool later(const model::Point& a, const model::Point& b) {
   return a.value > b.value;
 }
 
-void join(const model::Summary& from, model::Summary* into) {
-  if (from.count == 0) return;
-  if (into->count == 0) {
-    *into = from;
-    return;
+MetricSummary summary_of(buffer::MetricRow&& row) {
+  MetricSummary m;
+  m.name = std::move(row.name);
+  m.count = row.summary.count;
+  m.last = row.summary.last.value;
+  m.last_step = row.summary.last.step;
+  m.last_time_ms = row.summary.last.time_ms;
+  m.min = row.summary.min;
+  m.max = row.summary.max;
+  m.min_step = row.summary.min_step;
+  m.max_step = row.summary.max_step;
+  return m;
+}
+
+void join(const MetricSummary& from, MetricSummary* into) {
+  if (later({from.last_step, from.last_time_ms, from.last}, {into->last_step, into->last_time_ms, into->last})) {
+    into->last = from.last;
+    into->last_step = from.last_step;
+    into->last_time_ms = from.last_time_ms;
   }
-  if (later(from.last, into->last)) into->last = from.last;
   if (std::isnan(into->min) || from.min < into->min) {
     into->min = from.min;
     into->min_step = from.min_step;
@@ -36,11 +49,66 @@ void join(const model::Summary& from, model::Summary* into) {
   into->count += from.count;
 }
 
-void join(const Pairs& from, Pairs* into) {
-  for (const auto& pair : from) {
-    const bool known = std::any_of(into->begin(), into->end(), [&](const auto& p) { return p.first == pair.first; });
-    if (!known) into->push_back(pair);
+// By name, both of them.
+void join(std::vector<MetricSummary> from, std::vector<MetricSummary>* into) {
+  std::vector<MetricSummary> out;
+  out.reserve(into->size() + from.size());
+  auto a = into->begin(), b = from.begin();
+  while (a != into->end() || b != from.end()) {
+    if (b == from.end() || (a != into->end() && a->name < b->name)) {
+      out.push_back(std::move(*a++));
+    } else if (a == into->end() || b->name < a->name) {
+      out.push_back(std::move(*b++));
+    } else {
+      join(*b++, &*a);
+      out.push_back(std::move(*a++));
+    }
   }
+  *into = std::move(out);
+}
+
+void join(Pairs&& from, Pairs* into) {
+  const std::size_t known = into->size();
+  for (auto& pair : from) {
+    const auto end = into->begin() + static_cast<std::ptrdiff_t>(known);
+    const bool there = std::any_of(into->begin(), end, [&](const auto& p) { return p.first == pair.first; });
+    if (!there) into->push_back(std::move(pair));
+  }
+}
+
+RunSummary run_of(Part&& part) {
+  model::RunRow& row = part.row;
+  RunSummary out;
+  out.id = row.uid.hex();
+  out.experiment = std::move(row.experiment);
+  out.name = std::move(row.name);
+  if (!row.parent.zero()) out.parent_id = row.parent.hex();
+  out.status = row.status;
+  out.left_open = row.left_open;
+  // A run that was left open is nobody's, whoever has its slot now.
+  out.live = part.alive && row.status == RunStatus::running && !row.left_open;
+  out.start_ms = row.start_ms;
+  out.end_ms = row.status == RunStatus::running ? 0 : row.end_ms;
+  out.points = row.points;
+  out.params = std::move(row.params);
+  out.tags = std::move(row.tags);
+  out.metrics.reserve(part.metrics.size());
+  for (buffer::MetricRow& m : part.metrics) {
+    if (m.summary.count != 0) out.metrics.push_back(summary_of(std::move(m)));
+  }
+  std::sort(out.metrics.begin(), out.metrics.end(),
+            [](const MetricSummary& a, const MetricSummary& b) { return a.name < b.name; });
+  return out;
+}
+
+// What is the owner's stays; what adds up is added.
+void join(RunSummary&& from, RunSummary* into) {
+  into->points += from.points;
+  into->live = into->live || from.live;
+  join(std::move(from.params), &into->params);
+  join(std::move(from.tags), &into->tags);
+  join(std::move(from.metrics), &into->metrics);
+  if (into->server_id.empty()) into->server_id = std::move(from.server_id);
 }
 
 std::uint64_t number(const std::string& text) {
@@ -51,42 +119,29 @@ std::uint64_t number(const std::string& text) {
 
 }  // namespace
 
-RunSummary merge_run(const std::vector<const Part*>& parts, std::string server_id) {
-  const model::RunRow& owner = parts.front()->row;
-  RunSummary out;
-  out.id = owner.uid.hex();
-  out.server_id = std::move(server_id);
-  out.experiment = owner.experiment;
-  out.name = owner.name;
-  if (!owner.parent.zero()) out.parent_id = owner.parent.hex();
-  out.status = owner.status;
-  out.left_open = owner.left_open;
-  out.start_ms = owner.start_ms;
-  out.end_ms = owner.status == RunStatus::running ? 0 : owner.end_ms;
-  std::map<std::string, model::Summary> metrics;
-  for (const Part* part : parts) {
-    out.points += part->row.points;
-    // A run that was left open is nobody's, whoever has its slot now.
-    const bool own = part->row.status == RunStatus::running && !part->row.left_open;
-    out.live = out.live || (part->alive && own);
-    join(part->row.params, &out.params);
-    join(part->row.tags, &out.tags);
-    for (const buffer::MetricRow& m : part->metrics) join(m.summary, &metrics[m.name]);
+void Merger::add(Part part, std::string server_id) {
+  const bool owner = !part.row.attached;
+  RunSummary run = run_of(std::move(part));
+  run.server_id = std::move(server_id);
+  const auto [place, fresh] = places_.emplace(run.id, runs_.size());
+  if (fresh) {
+    runs_.push_back({std::move(run), owner});
+    return;
   }
-  for (const auto& [name, s] : metrics) {
-    if (s.count == 0) continue;
-    MetricSummary m;
-    m.name = name;
-    m.count = s.count;
-    m.last = s.last.value;
-    m.last_step = s.last.step;
-    m.last_time_ms = s.last.time_ms;
-    m.min = s.min;
-    m.max = s.max;
-    m.min_step = s.min_step;
-    m.max_step = s.max_step;
-    out.metrics.push_back(std::move(m));
+  Merged& known = runs_[place->second];
+  if (owner && !known.owned) {
+    std::swap(known.run, run);
+    known.owned = true;
   }
+  join(std::move(run), &known.run);
+}
+
+std::vector<RunSummary> Merger::take() {
+  std::vector<RunSummary> out;
+  out.reserve(runs_.size());
+  for (Merged& merged : runs_) out.push_back(std::move(merged.run));
+  runs_.clear();
+  places_.clear();
   return out;
 }
 
@@ -131,43 +186,6 @@ void add_ledger(const ledger::Ledger::Snapshot& snapshot, const std::vector<cons
   if (out->last_error.ok() && snapshot.live.error_code != 0) {
     out->last_error = Status(static_cast<StatusCode>(snapshot.live.error_code), snapshot.live.error);
   }
-}
-
-Status read_points(const std::string& slot_dir, const base::Uid& run, std::string_view metric,
-                   std::vector<model::Point>* out) {
-  Result<std::string> scratch = make_scratch();
-  if (!scratch.ok()) return scratch.status();
-  Result<std::unique_ptr<buffer::Reader>> reader = buffer::open_secondary(slot_dir, *scratch);
-  if (!reader.ok()) {
-    base::remove_tree(*scratch).ignore();
-    return reader.status();
-  }
-  Status result;
-  Result<std::vector<buffer::MetricRow>> metrics = (*reader)->metrics(run);
-  if (!metrics.ok()) {
-    result = metrics.status().code() == StatusCode::not_found ? Status() : metrics.status();
-  } else {
-    for (const buffer::MetricRow& row : *metrics) {
-      if (row.name != metric) continue;
-      Status damaged;
-      result = (*reader)->scan(
-          run, 0,
-          [&](const buffer::Record& record) {
-            if (!record.is_block) return true;
-            const buffer::Block& b = record.block;
-            for (std::size_t i = 0; i < b.size(); ++i) {
-              if (b.metric[i] == row.metric) out->push_back({b.step[i], b.time_ms[i], b.value[i]});
-            }
-            return true;
-          },
-          [&](std::uint64_t, std::uint64_t, const Status& why) { damaged = why; });
-      if (result.ok()) result = damaged;
-      break;
-    }
-  }
-  reader->reset();
-  base::remove_tree(*scratch).ignore();
-  return result;
 }
 
 }  // namespace mlops::view

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <string>
-#include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "buffer/buffer.h"
@@ -12,15 +12,27 @@
 
 namespace mlops::view {
 
-/// `parts` is not empty, the owner's first. Status, name and times are the owner's; points add up; of params and tags
-/// the owner's value wins; a metric's summary covers all parts.
-RunSummary merge_run(const std::vector<const Part*>& parts, std::string server_id);
+/// Runs out of their parts. Status, name and times are the owner's; points add up; of params and tags the owner's value
+/// wins; a metric's summary covers all parts.
+class Merger {
+ public:
+  /// `server_id`: the run's on a destination, as the part's slot knows it; may be empty.
+  void add(Part part, std::string server_id);
+  /// All of them, in no particular order, each with its metrics by name.
+  std::vector<RunSummary> take();
+
+ private:
+  struct Merged {
+    RunSummary run;
+    bool owned = false;  // the owner's part is in it
+  };
+  std::vector<Merged> runs_;
+  std::unordered_map<std::string, std::size_t> places_;  // by run id
+};
+
 void add_counters(const buffer::SlotCounters& counters, Health* out);
 /// Adds one slot's ledger, whose runs are `rows`, to its destination.
 void add_ledger(const ledger::Ledger::Snapshot& snapshot, const std::vector<const model::RunRow*>& rows,
                 DestinationHealth* out);
-/// Appends all buffered points of a metric of a run in a slot, through a secondary. A damaged block is data_loss.
-Status read_points(const std::string& slot_dir, const base::Uid& run, std::string_view metric,
-                   std::vector<model::Point>* out);
 
 }  // namespace mlops::view

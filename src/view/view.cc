@@ -3,21 +3,26 @@
 #include <stdlib.h>
 
 #include <algorithm>
-#include <cmath>
 #include <filesystem>
 #include <map>
+#include <optional>
+#include <set>
 #include <system_error>
 
 #include "base/base.h"
 #include "base/file.h"
+#include "view/curve.h"
 #include "view/merge.h"
+#include "view/points.h"
+#include "view/search.h"
+#include "view/slots.h"
 
 namespace mlops::view {
 namespace {
 
-constexpr std::size_t kShortestPrefix = 4;
+using Uid = base::Uid;
 
-bool starts_with(std::string_view text, std::string_view start) { return text.substr(0, start.size()) == start; }
+constexpr std::size_t kShortestPrefix = 4;
 
 std::string lower(std::string_view text) {
   std::string out(text);
@@ -27,203 +32,214 @@ std::string lower(std::string_view text) {
   return out;
 }
 
+/// What a given id, or the start of one, can mean.
+class Wanted {
+ public:
+  explicit Wanted(std::string_view given) : id_(lower(given)) { exact_ = Uid::parse(id_, &uid_); }
+  bool too_short() const { return id_.size() < kShortestPrefix; }
+  bool is(const Uid& uid) const { return exact_ ? uid == uid_ : !too_short() && starts(uid.hex()); }
+  bool is_server_id(const std::string& id) const { return !id.empty() && !too_short() && starts(lower(id)); }
+
+ private:
+  bool starts(std::string_view text) const { return text.substr(0, id_.size()) == id_; }
+  std::string id_;
+  Uid uid_;
+  bool exact_ = false;
+};
+
 class ViewImpl : public View {
  public:
   explicit ViewImpl(std::string root) : root_(std::move(root)) {}
 
-  // Reads every slot anew: cheap (summary files), and always what is there now.
-  Status load() {
-    slots_.clear();
-    Result<std::vector<std::string>> hosts = base::list_dir(root_);
-    if (!hosts.ok()) {
-      if (hosts.status().code() != StatusCode::not_found) return hosts.status();
-      return Status(StatusCode::not_found, "there is no buffer at " + root_ + ": give --root, or log something first");
-    }
-    for (const std::string& host : *hosts) {
-      Result<std::vector<std::string>> slots = base::list_dir(root_ + "/" + host);
-      if (!slots.ok()) continue;  // a file, or somebody else's folder
-      for (const std::string& slot : *slots) {
-        const std::string dir = root_ + "/" + host + "/" + slot;
-        if (!base::exists(dir + "/lock")) continue;
-        slots_.push_back(load_slot(dir, host));
+  Result<std::vector<RunSummary>> runs(const RunQuery& query) override {
+    Result<Search> search = Search::parse(query);
+    if (!search.ok()) return search.status();
+    Merger merger;
+    Status s = each_slot(root_, [&](SlotState& slot) {
+      for (Part& part : slot.parts) {
+        std::string server_id = slot.server_id(part.row.uid);
+        merger.add(std::move(part), std::move(server_id));
       }
+    });
+    if (!s.ok()) return s;
+    std::vector<RunSummary> out = merger.take();
+    out.erase(std::remove_if(out.begin(), out.end(), [&](const RunSummary& run) { return !search->matches(run); }),
+              out.end());
+    const auto before = [&](const RunSummary& a, const RunSummary& b) { return search->before(a, b); };
+    if (query.limit != 0 && query.limit < out.size()) {
+      const auto end = out.begin() + static_cast<std::ptrdiff_t>(query.limit);
+      std::partial_sort(out.begin(), end, out.end(), before);
+      out.erase(end, out.end());
+    } else {
+      std::sort(out.begin(), out.end(), before);
     }
-    return {};
-  }
-
-  Result<std::vector<RunSummary>> runs() override {
-    if (Status s = load(); !s.ok()) return s;
-    std::vector<RunSummary> out;
-    for (const auto& [uid, parts] : by_run()) out.push_back(merge_run(parts, server_id(uid)));
-    std::stable_sort(out.begin(), out.end(),
-                     [](const RunSummary& a, const RunSummary& b) { return a.start_ms > b.start_ms; });
     return out;
   }
 
   Result<std::vector<Part>> parts(std::string_view id) override {
-    if (Status s = load(); !s.ok()) return s;
-    auto runs = by_run();
-    Result<Uid> uid = resolve(runs, id);
-    if (!uid.ok()) return uid.status();
-    std::vector<Part> out;
-    for (const Part* part : runs[*uid]) out.push_back(*part);
-    return out;
+    Result<Found> found = find(id);
+    if (!found.ok()) return found.status();
+    return std::move(found->parts);
   }
 
   Result<RunSummary> run(std::string_view id) override {
-    if (Status s = load(); !s.ok()) return s;
-    auto runs = by_run();
-    Result<Uid> uid = resolve(runs, id);
-    if (!uid.ok()) return uid.status();
-    return merge_run(runs[*uid], server_id(*uid));
+    Result<Found> found = find(id);
+    if (!found.ok()) return found.status();
+    Merger merger;
+    for (Part& part : found->parts) merger.add(std::move(part), found->server_id);
+    return std::move(merger.take().front());
   }
 
-  Result<base::Uid> newest_named(std::string_view experiment, std::string_view name) override {
-    if (Status s = load(); !s.ok()) return s;
-    const model::RunRow* best = nullptr;
-    for (const Slot& slot : slots_) {
+  Result<Uid> newest_named(std::string_view experiment, std::string_view name) override {
+    Uid best;
+    std::optional<std::int64_t> start;
+    Status s = each_slot(root_, [&](const SlotState& slot) {
       for (const Part& part : slot.parts) {
         const model::RunRow& row = part.row;
         if (row.attached || row.experiment != experiment || row.name != name) continue;
-        if (best == nullptr || row.start_ms > best->start_ms) best = &row;
+        if (start && row.start_ms <= *start) continue;
+        best = row.uid;
+        start = row.start_ms;
       }
-    }
-    if (best == nullptr) return Status(StatusCode::not_found, "no run of that name in this root");
-    return best->uid;
+    });
+    if (!s.ok()) return s;
+    if (!start) return Status(StatusCode::not_found, "no run of that name in this root");
+    return best;
+  }
+
+  Result<Damage> scan(std::string_view run_id, const std::function<bool(const PointBatch&)>& take) override {
+    Result<Found> found = find(run_id);
+    if (!found.ok()) return found.status();
+    return scan_parts(*found, 0, take);
   }
 
   Result<Series> series(std::string_view run_id, std::string_view metric) override;
+  Result<std::vector<Curve>> curves(std::string_view run_id, const CurveOptions& options, Damage* damage) override;
   Result<Health> health() override;
 
- private:
-  using Uid = base::Uid;
-  using ByRun = std::map<Uid, std::vector<const Part*>>;
-  struct Slot {
-    std::string dir;
-    std::vector<Part> parts;
-    buffer::SlotCounters counters;
-    std::vector<ledger::Ledger::Snapshot> ledgers;
-    Status damaged;
-  };
-
-  Slot load_slot(const std::string& dir, const std::string& host) {
-    Slot slot;
-    slot.dir = dir;
-    const bool alive = base::FileLock::is_held(dir + "/lock");
-    Result<std::string> bytes = base::read_file(dir + "/summary");
-    if (bytes.ok()) {
-      buffer::Identity identity;
-      std::vector<buffer::SummaryEntry> entries;
-      slot.damaged = buffer::decode_summary(*bytes, &identity, &slot.counters, &entries);
-      for (buffer::SummaryEntry& e : entries) {
-        slot.parts.push_back({dir, host, alive, std::move(e.row), std::move(e.metrics)});
-      }
-    } else if (bytes.status().code() != StatusCode::not_found) {
-      slot.damaged = bytes.status();
-    }
-    Result<std::vector<std::string>> names = ledger::Ledger::list(dir);
-    if (names.ok()) {
-      for (const std::string& name : *names) {
-        Result<ledger::Ledger::Snapshot> snapshot = ledger::Ledger::read(dir, name);
-        if (snapshot.ok()) slot.ledgers.push_back(std::move(*snapshot));
-      }
-    }
-    return slot;
-  }
-
-  // Parts of each run, the owner's first.
-  ByRun by_run() const {
-    ByRun out;
-    for (const Slot& slot : slots_) {
-      for (const Part& part : slot.parts) out[part.row.uid].push_back(&part);
-    }
-    for (auto& [uid, parts] : out) {
-      std::stable_sort(parts.begin(), parts.end(),
-                       [](const Part* a, const Part* b) { return a->row.attached < b->row.attached; });
-    }
+  Result<std::vector<Status>> problems() override {
+    std::vector<Status> out;
+    Status s = each_slot(root_, [&](const SlotState& slot) {
+      if (slot.damaged.ok()) return;
+      out.emplace_back(slot.damaged.code(), "the runs in " + slot.dir +
+                                                " cannot be listed: " + std::string(slot.damaged.message()) +
+                                                "; `mlops sync`, or the next process that starts here, writes its "
+                                                "summary anew");
+    });
+    if (!s.ok()) return s;
     return out;
   }
 
-  std::string server_id(const Uid& uid) const {
-    for (const Slot& slot : slots_) {
-      for (const auto& snapshot : slot.ledgers) {
-        const auto lane = snapshot.lanes.find(uid);
-        if (lane != snapshot.lanes.end() && !lane->second.server_id.empty()) return lane->second.server_id;
-      }
-    }
-    return {};
-  }
+ private:
+  struct Found {
+    std::vector<Part> parts;  // the owner's first
+    std::string server_id;
+  };
 
-  Result<Uid> resolve(const ByRun& runs, std::string_view given) const {
-    const std::string id = lower(given);
-    Uid exact;
-    if (Uid::parse(id, &exact) && runs.count(exact) != 0) return exact;
-    std::vector<Uid> found;
-    const auto add = [&found](const Uid& uid) {
-      if (std::find(found.begin(), found.end(), uid) == found.end()) found.push_back(uid);
-    };
-    if (id.size() >= kShortestPrefix) {
-      for (const auto& [uid, parts] : runs) {
-        if (starts_with(uid.hex(), id)) add(uid);
+  Result<Found> find(std::string_view given) const {
+    const Wanted wanted(given);
+    std::set<Uid> hits;
+    Found found;
+    const auto collect = [&](SlotState& slot, auto&& wants) {
+      for (Part& part : slot.parts) {
+        if (!wants(part.row.uid)) continue;
+        if (found.server_id.empty()) found.server_id = slot.server_id(part.row.uid);
+        hits.insert(part.row.uid);
+        found.parts.push_back(std::move(part));
       }
-      for (const Slot& slot : slots_) {
+    };
+    Status s =
+        each_slot(root_, [&](SlotState& slot) { collect(slot, [&](const Uid& uid) { return wanted.is(uid); }); });
+    if (s.ok() && hits.empty()) {  // the server's id then; one slot may know it, and others hold parts of the run
+      std::set<Uid> by_server;
+      s = each_slot(root_, [&](const SlotState& slot) {
         for (const auto& snapshot : slot.ledgers) {
           for (const auto& [uid, lane] : snapshot.lanes) {
-            if (!lane.server_id.empty() && starts_with(lower(lane.server_id), id) && runs.count(uid) != 0) add(uid);
+            if (wanted.is_server_id(lane.server_id)) by_server.insert(uid);
           }
         }
+      });
+      if (s.ok() && !by_server.empty()) {
+        s = each_slot(
+            root_, [&](SlotState& slot) { collect(slot, [&](const Uid& uid) { return by_server.count(uid) != 0; }); });
       }
     }
-    if (found.size() == 1) return found.front();
+    if (!s.ok()) return s;
     const std::string shown(given.substr(0, 80));
-    if (found.empty()) {
-      return Status(StatusCode::not_found,
-                    "no run \"" + shown + "\" in " + root_ +
-                        (id.size() < kShortestPrefix ? " (an id's prefix must have at least 4 characters)"
-                                                     : "; `mlops runs` lists what there is"));
+    if (hits.empty()) {
+      return Status(StatusCode::not_found, "no run \"" + shown + "\" in " + root_ +
+                                               (wanted.too_short() ? " (an id's prefix must have at least 4 characters)"
+                                                                   : "; `mlops runs` lists what there is"));
     }
-    std::string words = "\"" + shown + "\" is the start of " + std::to_string(found.size()) + " runs:";
-    for (std::size_t i = 0; i < std::min<std::size_t>(found.size(), 5); ++i) words += " " + found[i].hex();
-    return Status(StatusCode::invalid_argument, words + "; give more characters");
+    if (hits.size() > 1) {
+      std::string words = "\"" + shown + "\" is the start of " + std::to_string(hits.size()) + " runs:";
+      std::size_t listed = 0;
+      for (auto uid = hits.begin(); uid != hits.end() && listed < 5; ++uid, ++listed) words += " " + uid->hex();
+      return Status(StatusCode::invalid_argument, words + "; give more characters");
+    }
+    std::stable_sort(found.parts.begin(), found.parts.end(),
+                     [](const Part& a, const Part& b) { return a.row.attached < b.row.attached; });
+    return found;
+  }
+
+  Result<Damage> scan_parts(const Found& found, std::uint64_t most_points,
+                            const std::function<bool(const PointBatch&)>& take) const {
+    std::uint64_t all = 0;
+    for (const Part& part : found.parts) all += part.row.points;
+    Damage damage;
+    bool stopped = false;
+    for (std::size_t i = 0; i < found.parts.size() && !stopped; ++i) {
+      const Part& part = found.parts[i];
+      if (part.row.points == 0) continue;
+      // Each part gives its share of what may be read.
+      const double share = static_cast<double>(part.row.points) / static_cast<double>(all);
+      const auto most = most_points == 0 ? 0 : 1 + static_cast<std::uint64_t>(share * static_cast<double>(most_points));
+      const auto of_part = [&](PointBatch& batch) {
+        batch.part = i;
+        return take(batch);
+      };
+      if (Status s = scan_part(part, most, of_part, &stopped, &damage); !s.ok()) return s;
+    }
+    return damage;
+  }
+
+  // not_found names the metrics there are.
+  Status check_metric(const Found& found, std::string_view metric) const {
+    std::set<std::string_view> names;
+    for (const Part& part : found.parts) {
+      for (const buffer::MetricRow& m : part.metrics) names.insert(m.name);
+    }
+    if (names.count(metric) != 0) return {};
+    std::string words =
+        "run " + found.parts.front().row.uid.hex() + " has no metric \"" + std::string(metric.substr(0, 80)) + "\"";
+    words += names.empty() ? "; it has none yet" : "; it has:";
+    std::size_t listed = 0;
+    for (auto name = names.begin(); name != names.end() && listed < 50; ++name, ++listed) {
+      words += " " + std::string(*name);
+    }
+    return Status(StatusCode::not_found, words);
   }
 
   std::string root_;
-  std::vector<Slot> slots_;
 };
 
 Result<Series> ViewImpl::series(std::string_view run_id, std::string_view metric) {
-  if (Status s = load(); !s.ok()) return s;
-  auto runs = by_run();
-  Result<Uid> uid = resolve(runs, run_id);
-  if (!uid.ok()) return uid.status();
+  Result<Found> found = find(run_id);
+  if (!found.ok()) return found.status();
+  if (Status s = check_metric(*found, metric); !s.ok()) return s;
   std::vector<model::Point> points;
-  bool known = false;
-  std::vector<std::string> names;
-  for (const Part* part : runs[*uid]) {
-    for (const buffer::MetricRow& m : part->metrics) {
-      names.push_back(m.name);
-      known = known || m.name == metric;
+  Result<Damage> damage = scan_parts(*found, 0, [&](const PointBatch& b) {
+    for (std::size_t i = 0; i < b.size; ++i) {
+      if (b.names[b.metric[i]] == metric) points.push_back({b.step[i], b.time_ms[i], b.value[i]});
     }
-  }
-  if (!known) {
-    std::sort(names.begin(), names.end());
-    names.erase(std::unique(names.begin(), names.end()), names.end());
-    std::string words = "run " + uid->hex() + " has no metric \"" + std::string(metric.substr(0, 80)) + "\"";
-    words += names.empty() ? "; it has none yet" : "; it has:";
-    for (std::size_t i = 0; i < std::min<std::size_t>(names.size(), 50); ++i) words += " " + names[i];
-    return Status(StatusCode::not_found, words);
-  }
-  for (const Part* part : runs[*uid]) {
-    if (std::none_of(part->metrics.begin(), part->metrics.end(),
-                     [&](const buffer::MetricRow& m) { return m.name == metric; })) {
-      continue;
-    }
-    if (Status s = read_points(part->slot_dir, *uid, metric, &points); !s.ok()) return s;
-  }
+    return true;
+  });
+  if (!damage.ok()) return damage.status();
   std::stable_sort(points.begin(), points.end(), [](const model::Point& a, const model::Point& b) {
     return a.step != b.step ? a.step < b.step : a.time_ms < b.time_ms;
   });
   Series out;
+  out.damage = std::move(*damage);
   out.step.reserve(points.size());
   out.time_ms.reserve(points.size());
   out.value.reserve(points.size());
@@ -235,26 +251,75 @@ Result<Series> ViewImpl::series(std::string_view run_id, std::string_view metric
   return out;
 }
 
+Result<std::vector<Curve>> ViewImpl::curves(std::string_view run_id, const CurveOptions& options, Damage* damage) {
+  if (options.most_buckets < 2 || options.most_buckets > 65'536) {
+    return Status(StatusCode::invalid_argument,
+                  "CurveOptions::most_buckets must be 2..65536, not " + std::to_string(options.most_buckets));
+  }
+  Result<Found> found = find(run_id);
+  if (!found.ok()) return found.status();
+  for (const std::string& metric : options.metrics) {
+    if (Status s = check_metric(*found, metric); !s.ok()) return s;
+  }
+  std::map<std::string, CurveBuilder> curves;
+  std::vector<CurveBuilder*> by_number;  // of the part at hand; null: not asked for
+  std::size_t part = SIZE_MAX;
+  Result<Damage> met = scan_parts(*found, options.most_points, [&](const PointBatch& b) {
+    if (b.part != part) {
+      part = b.part;
+      by_number.clear();
+    }
+    for (std::size_t i = 0; i < b.size; ++i) {
+      const std::uint32_t number = b.metric[i];
+      while (by_number.size() <= number) {
+        const std::string& name = b.names[by_number.size()];
+        const bool asked = options.metrics.empty() ||
+                           std::find(options.metrics.begin(), options.metrics.end(), name) != options.metrics.end();
+        by_number.push_back(asked ? &curves.try_emplace(name, options.most_buckets).first->second : nullptr);
+      }
+      if (CurveBuilder* curve = by_number[number]) curve->add(options.by_time ? b.time_ms[i] : b.step[i], b.value[i]);
+    }
+    return true;
+  });
+  if (!met.ok()) return met.status();
+  if (damage != nullptr) *damage = std::move(*met);
+  std::vector<Curve> out;
+  for (auto& [name, builder] : curves) {
+    Curve curve = builder.take();
+    if (curve.x.empty()) continue;
+    curve.metric = name;
+    out.push_back(std::move(curve));
+  }
+  return out;
+}
+
 Result<Health> ViewImpl::health() {
-  if (Status s = load(); !s.ok()) return s;
   Health out;
   std::map<std::string, DestinationHealth> destinations;
-  for (const Slot& slot : slots_) {
+  struct Points {
+    std::uint64_t points = 0;
+    std::set<std::string> ledgers;
+  };
+  std::vector<Points> slots;
+  Status s = each_slot(root_, [&](const SlotState& slot) {
     add_counters(slot.counters, &out);
     if (out.buffer.ok()) out.buffer = slot.damaged;
-    for (const auto& snapshot : slot.ledgers) {
-      std::vector<const model::RunRow*> rows;
-      for (const Part& part : slot.parts) rows.push_back(&part.row);
-      add_ledger(snapshot, rows, &destinations[snapshot.destination.name]);
+    std::vector<const model::RunRow*> rows;
+    Points counted;
+    for (const Part& part : slot.parts) {
+      rows.push_back(&part.row);
+      counted.points += part.row.points;
     }
-  }
-  // A slot that a destination has no ledger of yet waits in full.
+    for (const auto& snapshot : slot.ledgers) {
+      add_ledger(snapshot, rows, &destinations[snapshot.destination.name]);
+      counted.ledgers.insert(snapshot.destination.name);
+    }
+    slots.push_back(std::move(counted));
+  });
+  if (!s.ok()) return s;
   for (auto& [name, destination] : destinations) {
-    for (const Slot& slot : slots_) {
-      const bool has = std::any_of(slot.ledgers.begin(), slot.ledgers.end(),
-                                   [&n = name](const auto& s) { return s.destination.name == n; });
-      if (has) continue;
-      for (const Part& part : slot.parts) destination.waiting += part.row.points;
+    for (const Points& slot : slots) {  // a slot that a destination has no ledger of yet waits in full
+      if (slot.ledgers.count(name) == 0) destination.waiting += slot.points;
     }
     if (destination.dead_letters != 0) out.dropped["rejected"] += destination.dead_letters;
     out.destinations.push_back(destination);
@@ -266,9 +331,9 @@ Result<Health> ViewImpl::health() {
 }  // namespace
 
 Result<std::unique_ptr<View>> View::open(const std::string& root) {
-  auto view = std::make_unique<ViewImpl>(root);
-  if (Status s = view->load(); !s.ok()) return s;
-  return std::unique_ptr<View>(std::move(view));
+  Result<std::vector<std::string>> hosts = base::list_dir(root);
+  if (!hosts.ok()) return each_slot(root, [](SlotState&) {});  // its words
+  return std::unique_ptr<View>(std::make_unique<ViewImpl>(root));
 }
 
 Result<std::string> make_scratch() {

@@ -1,9 +1,10 @@
 // View: one picture of all slots of a root, for readers. Takes no lock that a writer would notice, changes nothing.
 //
-// Listing reads the slots' summary files and ledgers only; series open the slots' databases as secondaries. Not
-// thread-safe: one object per thread or a lock around it.
+// Listing reads the slots' summary files and ledgers only; points come from the slots' databases, opened as
+// secondaries. Each call looks anew. Not thread-safe: one object per thread or a lock around it.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -26,15 +27,19 @@ struct Part {
 
 class View {
  public:
-  /// not_found when the folder is missing or holds no slot yet.
+  /// not_found when the folder is missing.
   static Result<std::unique_ptr<View>> open(const std::string& root);
   virtual ~View() = default;
-  /// Runs merged over slots (an attached process's part joins its owner's row), newest start first.
-  virtual Result<std::vector<RunSummary>> runs() = 0;
+  /// Runs merged over slots: an attached process's part joins its owner's row.
+  virtual Result<std::vector<RunSummary>> runs(const RunQuery& query) = 0;
   /// `id` as in mlops::Reader::run: ours, the server's, or a unique prefix of at least 4 characters.
   virtual Result<RunSummary> run(std::string_view id) = 0;
   virtual Result<Series> series(std::string_view run_id, std::string_view metric) = 0;
+  virtual Result<Damage> scan(std::string_view run_id, const std::function<bool(const PointBatch&)>& take) = 0;
+  virtual Result<std::vector<Curve>> curves(std::string_view run_id, const CurveOptions& options, Damage* damage) = 0;
   virtual Result<Health> health() = 0;
+  /// Why runs of some slots cannot be listed.
+  virtual Result<std::vector<Status>> problems() = 0;
   /// The slots that hold the run, its owner's first. not_found when there is none.
   virtual Result<std::vector<Part>> parts(std::string_view id) = 0;
   /// The newest run of that name in the experiment; not_found.

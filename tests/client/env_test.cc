@@ -50,6 +50,63 @@ TEST(Options, BadEnvironmentIsNamed) {
             std::string::npos);
 }
 
+TEST(Options, SystemMetrics) {
+  Environment environment;
+  environment.home = "/tmp/x";
+  const SystemMetrics defaults = complete_options({}, environment)->system_metrics;
+  EXPECT_FALSE(defaults.enabled.has_value());
+  EXPECT_EQ(defaults.interval, Millis(10'000));
+  EXPECT_EQ(defaults.samples_before_logging, 1u);
+  environment.system_metrics = "TRUE";
+  environment.system_interval = "2.5";
+  environment.system_samples = "3";
+  environment.system_node_id = "node 7.example:0";
+  SystemMetrics got = complete_options({}, environment)->system_metrics;
+  EXPECT_EQ(got.enabled, std::optional<bool>(true));
+  EXPECT_EQ(got.interval, Millis(2'500));
+  EXPECT_EQ(got.samples_before_logging, 3u);
+  EXPECT_EQ(got.node_id, "node 7.example:0");
+  Options given;
+  given.system_metrics = {false, Millis(20), 5, "mine"};
+  got = complete_options(given, environment)->system_metrics;
+  EXPECT_EQ(got.enabled, std::optional<bool>(false));
+  EXPECT_EQ(got.interval, Millis(20));
+  EXPECT_EQ(got.samples_before_logging, 5u);
+  EXPECT_EQ(got.node_id, "mine");
+}
+
+TEST(Options, BadSystemMetricsAreNamed) {
+  const auto message = [](const Environment& environment, Options given = {}) {
+    given.root = "/tmp/x";
+    const Status status = complete_options(std::move(given), environment).status();
+    EXPECT_EQ(status.code(), StatusCode::invalid_argument);
+    return std::string(status.message());
+  };
+  const auto names = [](const std::string& text, const std::string& what) { return text.find(what) == 0; };
+  Environment e;
+  e.system_metrics = "yes";  // MLflow refuses it too
+  EXPECT_TRUE(names(message(e), "MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING must be true, 1, false or 0"));
+  e = {};
+  for (const char* seconds : {"0", "-1", "10s", "1e9", "nan", "", " "}) {
+    if ((e.system_interval = seconds).empty()) continue;
+    EXPECT_TRUE(names(message(e), "MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL must be seconds")) << seconds;
+  }
+  e = {};
+  e.system_samples = "0";
+  EXPECT_TRUE(names(message(e), "MLFLOW_SYSTEM_METRICS_SAMPLES_BEFORE_LOGGING"));
+  e = {};
+  for (const std::string& node : {std::string("a/b"), std::string(101, 'n'), std::string("100%")}) {
+    e.system_node_id = node;
+    EXPECT_TRUE(names(message(e), "SystemMetrics::node_id")) << node;
+  }
+  Options given;
+  given.system_metrics.interval = Millis(9);
+  EXPECT_TRUE(names(message({}, given), "SystemMetrics::interval must be 10 ms..1 day, not 9 ms"));
+  given.system_metrics = {};
+  given.system_metrics.samples_before_logging = 0;
+  EXPECT_TRUE(names(message({}, given), "SystemMetrics::samples_before_logging"));
+}
+
 TEST(Root, IsFoundUpwards) {
   test::TempDir dir;
   const std::filesystem::path before = std::filesystem::current_path();

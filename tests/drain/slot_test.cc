@@ -94,7 +94,7 @@ TEST(Slot, PrefersTheOneThatHoldsTheRun) {
   buffer::SummaryEntry entry;
   entry.row.uid = run;
   ASSERT_TRUE(base::replace_file(dirs[3] + "/summary", buffer::encode_summary({}, {}, {entry}), false).ok());
-  auto s = acquire_slot(root.path, "h", run);
+  auto s = acquire_slot(root.path, "h", {run});
   ASSERT_TRUE(s.ok());
   EXPECT_EQ((*s)->dir, dirs[3]);
   // An attached process's slot does not hold the run, but it lives: its owner's death does not end the run.
@@ -104,6 +104,32 @@ TEST(Slot, PrefersTheOneThatHoldsTheRun) {
   EXPECT_TRUE(has_live_attachment(root.path, run));
   s->reset();
   EXPECT_FALSE(has_live_attachment(root.path, run));
+}
+
+TEST(Slot, OfAJobIsForItsFirstRank) {
+  Folder root;
+  std::vector<std::string> dirs;
+  {
+    const auto a = acquire_slot(root.path, "h", {}), b = acquire_slot(root.path, "h", {});
+    ASSERT_TRUE(a.ok() && b.ok());
+    dirs = {(*a)->dir, (*b)->dir};
+  }
+  std::sort(dirs.begin(), dirs.end());
+  ASSERT_TRUE(mark_slot(dirs[1], "one").ok());
+  const auto taken_by = [&root](const SlotWish& wish) {
+    const auto slot = acquire_slot(root.path, "h", wish);
+    return slot.ok() ? (*slot)->dir : slot.status().to_string();
+  };
+  EXPECT_EQ(taken_by({{}, "one", true}), dirs[1]);
+  EXPECT_EQ(taken_by({{}, "one", false}), dirs[0]);
+  EXPECT_EQ(taken_by({{}, "two", false}), dirs[0]);  // another job's mark says nothing
+  EXPECT_EQ(taken_by({}), dirs[0]);
+  const auto held = acquire_slot_at(dirs[0]);
+  ASSERT_TRUE(held.ok());
+  const std::string other = taken_by({{}, "one", false});  // rather a new one than that of rank 0
+  EXPECT_EQ(std::count(dirs.begin(), dirs.end(), other), 0) << other;
+  ASSERT_TRUE(mark_slot(dirs[1], "two").ok());  // the newest job counts
+  EXPECT_EQ(taken_by({{}, "one", false}), std::min(dirs[1], other));
 }
 
 TEST(Slot, SixtyFourProcessesAtOnceEachOwnOne) {

@@ -268,12 +268,12 @@ TEST(Journal, FullWaitsWithinItsBoundOnce) {
   room.open(options);
   const Handle loss = room.handle(base::Uid::random(), "loss");
   for (std::size_t i = 0; i < 31 * kCellsPerSegment; ++i) loss.log(0, static_cast<std::int64_t>(i));
-  EXPECT_EQ(wakes, 32 / 8);
+  EXPECT_EQ(wakes, 32 / 16);
   const auto start = std::chrono::steady_clock::now();
   loss.log(0, -1);
   const auto waited = std::chrono::steady_clock::now() - start;
   EXPECT_GE(waited, std::chrono::milliseconds(55));
-  EXPECT_EQ(wakes, 32 / 8 + 1);
+  EXPECT_EQ(wakes, 32 / 16 + 1);
   for (int i = 0; i < 1000; ++i) loss.log(0, -1);  // nobody frees anything: not another wait each
   EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(5));
   EXPECT_EQ(room.writer->stats().dropped_full, 1001u);

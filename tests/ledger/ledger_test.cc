@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -186,6 +187,56 @@ TEST_F(LedgerTest, CompactsWhileOthersRead) {
   l.reset();
   EXPECT_EQ(open()->lane(a).cursor, cursor);
 }
+
+#if defined(MLOPS_FAULTS)
+constexpr char kKilledRun[] = "00112233445566778899aabbccddeeff";
+constexpr std::uint64_t kKilledPuts = 12'000;  // well above a mebibyte
+
+// The child of the next test: dies in the compaction of its sync.
+TEST(LedgerKillChild, Compacts) {
+  const char* slot = std::getenv("MLOPS_KILL_DIR");
+  if (slot == nullptr) GTEST_SKIP() << "runs as the child of KilledInACompaction only";
+  Uid run;
+  ASSERT_TRUE(Uid::parse(kKilledRun, &run));
+  auto l = Ledger::open(slot, {"d", "http://127.0.0.1:5000"});
+  ASSERT_TRUE(l.ok()) << l.status().to_string();
+  ASSERT_TRUE((*l)->add_dead({run, 3, 1, "param lr", "refused", 99}).ok());
+  for (std::uint64_t i = 1; i <= kKilledPuts; ++i) ASSERT_TRUE((*l)->put(LedgerTest::lane(run, i)).ok());
+  (*l)->sync().ignore();
+  FAIL() << "lives on";
+}
+
+TEST_F(LedgerTest, KilledInACompaction) {
+  Uid run;
+  ASSERT_TRUE(Uid::parse(kKilledRun, &run));
+  for (const std::string point : {"ledger.compact.written", "ledger.compact.renamed"}) {
+    base::remove_tree(slot + "/delivery").ignore();
+    const pid_t child = ::fork();
+    ASSERT_GE(child, 0);
+    if (child == 0) {
+      ::setenv("MLOPS_KILL_DIR", slot.c_str(), 1);
+      ::setenv("MLOPS_KILL_AT", (point + ":1").c_str(), 1);
+      ::execl("/proc/self/exe", "test_ledger", "--gtest_filter=LedgerKillChild.*", static_cast<char*>(nullptr));
+      ::_exit(127);
+    }
+    int status = 0;
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    ASSERT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) << point;
+    for (std::uint64_t cursor : {kKilledPuts, kKilledPuts + 1}) {  // as it was left, and written on
+      auto seen = Ledger::read(slot, "d");
+      ASSERT_TRUE(seen.ok()) << seen.status().to_string();
+      EXPECT_EQ(seen->lanes.at(run).cursor, cursor) << point;
+      ASSERT_EQ(seen->dead.size(), 1u) << point;
+      EXPECT_EQ(seen->dead[0].reason, "refused");
+      auto l = open();
+      EXPECT_EQ(l->lane(run).cursor, cursor) << point;
+      ASSERT_TRUE(l->put(lane(run, cursor + 1)).ok());
+      ASSERT_TRUE(l->sync().ok());
+    }
+    EXPECT_LT(std::filesystem::file_size(file()), 10'000u) << point;
+  }
+}
+#endif
 
 TEST_F(LedgerTest, AChildOfForkKeepsNoLock) {
   auto l = open();

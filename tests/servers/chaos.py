@@ -29,6 +29,18 @@ from scenario import Scenario
 POINT = re.compile(r'MLOPS_POINT\("([^"]+)"\)')
 LANES = (0, 1, 2, 3, 10, 11)  # two threads, calls by name, a forked child; params; tags
 
+# Named points that ordinary lives do not pass, and the round of Worker that leads up to them.
+ROUNDS = {
+    "fresh": ("drain.slot.made",),
+    "long": ("journal.release",),
+    "conflict": ("sync.bury",),
+    "database_gone": ("buffer.generation",),
+    "evict": ("drain.evict", "buffer.evict", "buffer.evicted"),
+}
+# Named points that other tests kill at: a ledger of a mebibyte in tests/ledger, a watermark that goes by itself (the server
+# refuses large bodies) in test_faults.py.
+ELSEWHERE = ("ledger.compact.written", "ledger.compact.renamed", "sync.after_watermark")
+
 
 def all_points():
     """Every named point of the source."""
@@ -38,19 +50,23 @@ def all_points():
 class OneRun:
     """A run that many trainers resume, with its own counter file."""
 
-    def __init__(self, scenario, number):
+    def __init__(self, scenario, number, host=""):
         self.scenario, self.number = scenario, number
         self.counter = expect.Counter(scenario.folder / f"counter{number}")
         self.id_file = scenario.folder / f"id{number}"
         self.name = f"run{number}"
+        self.host = host  # the folder of its slot below the root; "": this machine's name
         self.starts = 0
 
     def uid(self):
         return self.id_file.read_text().strip() if self.id_file.exists() else None
 
-    def words(self, rng, experiment, endless):
+    def begin(self, experiment):
         uid = self.uid()
-        words = ["resume", uid] if uid else ["start", experiment, self.name, "id", self.id_file]
+        return ["resume", uid] if uid else ["start", experiment, self.name, "id", self.id_file]
+
+    def words(self, rng, experiment, endless):
+        words = self.begin(experiment)
         words += ["params", 10, self.counter[10] + rng.randint(0, 4), "tags", 11, self.counter[11] + rng.randint(0, 4)]
         if rng.random() < 0.3:
             words += ["named", 2, self.counter[2] + rng.randint(1, 50)]
@@ -90,7 +106,10 @@ class Worker(threading.Thread):
     def run(self):
         try:
             while self.shared.left():
-                if self.rng.random() < 0.25:
+                name, point = self.shared.next_round(self.rng)
+                if name:
+                    getattr(self, name)(point)
+                elif self.rng.random() < 0.25:
                     self.sync_once()
                 else:
                     self.train_once()
@@ -98,48 +117,103 @@ class Worker(threading.Thread):
             self.error = e
             self.shared.stop = True
 
-    def life(self, kind, start):
-        """start(env, endless) -> process; killed at a named point or at a random moment. True when it was killed."""
-        point = self.shared.next_point(kind, self.rng)
+    def life(self, kind, start, point=None):
+        """start(env, endless) -> process; killed at a named point or at a random moment. True when it was killed.
+        point: at the first pass of this one; else one that such a kind passed before, or none."""
+        passes = 1 if point else self.rng.choice([1, 1, 1, 2, 3])
+        point = point or self.shared.next_point(kind, self.rng)
         names = self.scenario.folder / "points"
         names.unlink(missing_ok=True)
         env = {"MLOPS_POINTS_FILE": str(names)}
         if point:
-            env["MLOPS_KILL_AT"] = f"{point}:{self.rng.choice([1, 1, 1, 2, 3])}"
+            env["MLOPS_KILL_AT"] = f"{point}:{passes}"
         process = start(env, point is None)
         begin = time.monotonic()
+        by_us = False
         try:
             process.wait(self.rng.choice([0.02, 0.1, 0.3, 0.6]) * (0.3 + self.rng.random()) if point is None else 20)
         except subprocess.TimeoutExpired:
+            by_us = True
             process.kill()
         rc = process.wait()
         if rc not in (0, -signal.SIGKILL) and not (kind == "sync" and rc > 0):
             raise AssertionError(f"{kind} ended with {rc} after {time.monotonic() - begin:.1f} s (point {point})\n{self.scenario.tail()}")
         killed = rc == -signal.SIGKILL
-        self.shared.note(kind, point, killed, names)
+        self.shared.note(kind, None if by_us else point, killed, names)
         return killed
 
+    def new_run(self, host=""):
+        self.runs.append(OneRun(self.scenario, len(self.runs), host))
+        return self.runs[-1]
+
     def train_once(self):
-        run = self.runs[-1]
-        if run.starts >= 14:
-            run = OneRun(self.scenario, len(self.runs))
-            self.runs.append(run)
+        run = self.runs[-1] if self.runs[-1].starts < 14 else self.new_run()
+        self.train("online" if self.rng.random() < 0.5 else "offline", run, lambda endless: run.words(self.rng, self.experiment, endless))
+
+    def train(self, kind, run, words, point=None, exit_ms=None, **options):
+        """One life of a trainer. words(endless) -> what it does; it has a network unless it is "offline"."""
         run.starts += 1
-        online = self.rng.random() < 0.5
         had_id = run.uid() is not None
+        exit_ms = exit_ms or self.rng.choice([300, 3000])
 
         def start(env, endless):
             self.scenario.counter = run.counter
-            exit_ms = self.rng.choice([300, 3000])
-            return self.scenario.start(*run.words(self.rng, self.experiment, endless), deliver=online, exit_ms=exit_ms, env=env)
+            return self.scenario.start(*words(endless), deliver=kind != "offline", exit_ms=exit_ms, env={**env, "MLOPS_HOST": run.host}, **options)
 
-        killed = self.life("online" if online else "offline", start)
+        killed = self.life(kind, start, point)
         self.wait_children(run)
         run.counter.died(LANES)  # also when it lived on: its child may not have
         if killed and not had_id and run.uid() is None:  # it may have a run that nobody knows the id of: it stays empty
             if not any(run.counter.accepted(lane) for lane in LANES):
                 return
             raise AssertionError("something was logged before the id was written")
+
+    # -- rounds (ROUNDS): each leads up to `point`, if it can by now -----------------------------------------------------
+    def fresh(self, point):
+        """The first process of a host makes a slot."""
+        run = self.new_run(host=f"host{len(self.runs)}")
+        self.train("fresh", run, lambda endless: run.words(self.rng, self.experiment, endless), point)
+
+    def long(self, point):
+        """Whole segments are given back while their writer lives."""
+        run = self.runs[-1]
+        many = max(run.counter[0], run.counter[1]) + 3000
+        self.train("long", run, lambda _: [*run.begin(self.experiment), "points", 0, 2, many, 0, 3, "flush", "durable", 10000], point)
+
+    def conflict(self, point):
+        """Somebody else gave a param another value on the server: ours is refused for good."""
+        run = self.runs[-1]
+        there = self.scenario.rest.by_uid(self.experiment, run.uid()) if run.uid() else None
+        if there is None:
+            return
+        key = f"conflict{run.starts}"
+        self.scenario.rest.call("POST", "runs/log-parameter", {"run_id": there.run_id, "key": key, "value": "theirs"})
+        self.train("conflict", run, lambda _: [*run.begin(self.experiment), "param", key, "ours"], point, exit_ms=10000)
+
+    def delivered(self):
+        """Whether everything is on the server; something must have been."""
+        if all(run.uid() is None for run in self.runs):
+            return False
+        self.scenario.sync()
+        return True
+
+    def database_gone(self, point):
+        """A database is removed, with nothing in it that was not delivered; the ledger stays."""
+        if not self.delivered():
+            return
+        for lock in self.scenario.root.glob("*/*/lock"):
+            shutil.rmtree(lock.parent / "db", ignore_errors=True)
+        run = self.new_run()
+        self.train("database_gone", run, lambda endless: run.words(self.rng, self.experiment, endless), point)
+
+    def evict(self, point):
+        """Retention takes what is delivered of ended runs; the last of them is resumed later."""
+        if not self.delivered():
+            return
+        run = self.new_run()
+        words = [*run.begin(self.experiment), "points", 0, 2, self.rng.randint(1, 50), 0, 3, "sleep", 8000]
+        self.train("evict", run, lambda _: words, point, retention_mib=1)
+        self.runs.append(self.runs.pop(-2))
 
     def wait_children(self, run):
         """A forked child outlives its killed parent: its lane is settled only when it is gone."""
@@ -223,6 +297,22 @@ class Shared:
                 raise AssertionError(f"only {self.kills} kills in {self.lives} lives: the point is never passed")
             return not self.stop and self.kills < self.args.kills
 
+    def next_round(self, rng):
+        """A name of ROUNDS and one of its points, fewest kills first; (None, None): an ordinary life."""
+        pairs = [(name, point) for name, points in ROUNDS.items() for point in points]
+        with self.lock:
+            if self.args.point:
+                pairs = [(name, point) for name, point in pairs if point == self.args.point and rng.random() < 0.5]
+                self.lives += len(pairs)
+                return pairs[0] if pairs else (None, None)
+            fewest = min((self.killed_at[point], self.tried[point]) for _, point in pairs)
+            if rng.random() > (0.03 if fewest[0] else 0.15):
+                return None, None
+            name, point = rng.choice([(n, p) for n, p in pairs if (self.killed_at[p], self.tried[p]) == fewest])
+            self.lives += 1
+            self.tried[point] += 1
+            return name, point
+
     def next_point(self, kind, rng):
         """A named point this kind of process passes, rarest kill first; None: a random moment."""
         with self.lock:
@@ -243,7 +333,7 @@ class Shared:
                 self.passed[kind] |= set(file.read_text().split())
             if killed:
                 self.kills += 1
-                if point:
+                if point:  # else the kill came from us
                     self.killed_at[point] += 1
                 if self.kills % 50 == 0:
                     print(f"chaos: {self.kills} kills, {len(self.killed_at)} named points, "
@@ -297,10 +387,10 @@ def main():
             accepted, lost, duplicated = accepted + a, lost + n_lost, duplicated + n_dup
             for message in messages:
                 print(f"chaos: {worker.name}: {message}")
-        named = all_points()
-        never = [n for n in named if not shared.killed_at[n]]
-        print(f"chaos: killed at {len(named) - len(never)} of {len(named)} named points, {sum(shared.killed_at.values())} times"
-              + (f"; never at: {' '.join(never)}" if never and not args.point else ""))
+        here = [n for n in all_points() if n not in ELSEWHERE]
+        never = [n for n in here if not shared.killed_at[n]]
+        print(f"chaos: killed at {len(here) - len(never)} of {len(here)} named points (other tests: {len(ELSEWHERE)}), "
+              f"{sum(shared.killed_at.values())} times" + (f"; never at: {' '.join(never)}" if never and not args.point else ""))
         ok = not failed and lost == 0 and duplicated == 0 and accepted > 0
         if ok:
             shutil.rmtree(work, ignore_errors=True)

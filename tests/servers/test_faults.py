@@ -221,6 +221,18 @@ def test_413_halves(s, experiment):
     assert all(len(r.body) <= limit for r in proxy.log if r.status)
 
 
+def test_413_and_killed_after_the_watermark(s, experiment):
+    """Points that went in parts have a watermark that goes by itself: killed when it is there and the ledger says nothing yet."""
+    record(s, experiment)
+    limit = 3000
+    too_large = faults.answer(413, "<html><h1>413 Request Entity Too Large</h1></html>")
+    with FaultProxy(s.uri, rule=lambda r: too_large if len(r.body) > limit else None) as proxy:
+        rc, said = sync_to(s, proxy.uri, env={"MLOPS_KILL_AT": "sync.after_watermark:1"})
+        assert rc == -9, said
+        good_sync(s, proxy.uri)
+    check(s, experiment)
+
+
 # -- credentials -------------------------------------------------------------------------------------------------------
 def test_401_then_good_credentials(s, experiment):
     record(s, experiment)

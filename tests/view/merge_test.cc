@@ -27,6 +27,14 @@ buffer::MetricRow metric(const std::string& name, std::initializer_list<model::P
   return row;
 }
 
+RunSummary merged(const std::vector<Part>& parts, const std::string& server_id) {
+  Merger merger;
+  for (const Part& p : parts) merger.add(p, server_id);
+  std::vector<RunSummary> runs = merger.take();
+  EXPECT_EQ(runs.size(), 1u);
+  return runs.at(0);
+}
+
 TEST(Merge, OwnerSpeaksForTheRunAndPointsAddUp) {
   Part owner = part(false, false, 3), rank = part(true, true, 2);
   owner.row.status = RunStatus::finished;
@@ -35,7 +43,7 @@ TEST(Merge, OwnerSpeaksForTheRunAndPointsAddUp) {
   rank.row.params = {{"lr", "2"}, {"rank", "1"}};
   owner.metrics = {metric("loss", {{1, 10, 5.0}, {2, 20, 1.0}}), metric("only", {{0, 1, NAN}})};
   rank.metrics = {metric("loss", {{3, 15, 9.0}, {1, 5, 0.5}})};
-  const RunSummary run = merge_run({&owner, &rank}, "server");
+  const RunSummary run = merged({owner, rank}, "server");
   EXPECT_EQ(run.name, "owner");
   EXPECT_EQ(run.server_id, "server");
   EXPECT_EQ(run.status, RunStatus::finished);
@@ -55,10 +63,10 @@ TEST(Merge, OwnerSpeaksForTheRunAndPointsAddUp) {
 
 TEST(Merge, ARunIsLiveWhileSomebodyWhoRunsItIs) {
   Part owner = part(false, false, 0), rank = part(true, true, 0);
-  EXPECT_TRUE(merge_run({&owner, &rank}, "").live);
+  EXPECT_TRUE(merged({owner, rank}, "").live);
   rank.row.status = RunStatus::finished;
-  EXPECT_FALSE(merge_run({&owner, &rank}, "").live);
-  EXPECT_EQ(merge_run({&owner}, "").end_ms, 0);
+  EXPECT_FALSE(merged({owner, rank}, "").live);
+  EXPECT_EQ(merged({owner}, "").end_ms, 0);
 }
 
 TEST(Merge, ADestinationWaitsForWhatIsNeitherDeliveredNorRefused) {
