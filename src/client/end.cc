@@ -30,11 +30,14 @@ Status ended_already(const std::string& name) {
 // This object's part in the run is over. False: it was before.
 bool shut(const std::shared_ptr<RunState>& run) {
   Core* core = run->core;
-  const std::lock_guard<std::mutex> lock(core->mutex);
-  if (std::exchange(run->ended, true)) return false;
-  journal::close_gate(run->gate);
-  auto& open = core->open_runs;
-  open.erase(std::remove(open.begin(), open.end(), run), open.end());
+  {
+    const std::lock_guard<std::mutex> lock(core->mutex);
+    if (std::exchange(run->ended, true)) return false;
+    journal::close_gate(run->gate);
+    auto& open = core->open_runs;
+    open.erase(std::remove(open.begin(), open.end(), run), open.end());
+  }
+  stop_system_metrics(run.get());
   return true;
 }
 
