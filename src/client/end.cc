@@ -60,7 +60,6 @@ Status say(Core* core, model::Op op, std::int64_t until, bool wait) {
 Status finish(const std::shared_ptr<RunState>& run, model::OpKind kind, RunStatus status, Millis deadline, bool wait) {
   const std::int64_t until = base::steady_ms() + deadline.count();
   if (!shut(run)) return ended_already(run->name());
-  stop_system_metrics(run.get());
   if (run->pid != ::getpid() || run->role == Role::joined) return {};
   model::Op op;
   op.run = run->uid;

@@ -595,6 +595,18 @@ def test_exec_logs_system_metrics(shell):
     assert "system/cpu_utilization_percentage" in runs["with1"] and runs["with0"] == set()
 
 
+def test_exec_of_the_ranks_of_a_job(shell):
+    """MLOPS_RUN=job: every rank's program gets the same run."""
+    for rank in range(3):
+        env = {"MLOPS_RUN": "job", "MLOPS_JOB": "j", "MLOPS_RANK": str(rank), "MLOPS_RANKS": "3"}
+        script = f"{shell.build.mlops} log rank={rank} --step {rank}"
+        got = command(shell, "exec", "-q", "--experiment", "e", "--", "sh", "-c", script, env=env)
+        assert got.returncode == 0, got.stderr
+    assert command(shell, "log", "a=1", env={"MLOPS_RUN": "job"}).returncode == 2
+    run = only_run(shell)
+    assert series(shell, run["id"], "rank")["value"] == [0, 1, 2] and run["status"] == "FINISHED"
+
+
 def test_exec_inside_exec_is_nested(shell):
     got = command(shell, "exec", "-q", "--name", "outer", "--", shell.build.mlops, "exec", "-q", "--name", "inner", "--", "true")
     assert got.returncode == 0, got.stderr
