@@ -16,6 +16,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <string_view>
 
 #include "cli/commands.h"
 #include "cli/input.h"
@@ -160,11 +161,14 @@ int run_program(const Common& common, const Arguments& arguments) {
   run_options.tags = {{"mlflow.source.name", arguments.command.front()},
                       {"mlops.exec.command", shell_quoted(arguments.command)}};
   for (auto& tag : *tags) run_options.tags.push_back(std::move(tag));
-  if (const char* outer = std::getenv("MLOPS_RUN"); outer != nullptr) run_options.parent_id = outer;
+  if (const char* outer = std::getenv("MLOPS_RUN"); outer != nullptr) {
+    run_options.per_job = outer == std::string_view("job");
+    if (!run_options.per_job) run_options.parent_id = outer;
+  }
   start_afresh();
-  if (arguments.system_metrics) ::setenv("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "true", 1);
   Options options;
   options.root = common.root;
+  if (arguments.system_metrics) options.system_metrics.enabled = true;
   options.exit_deadline = Millis(static_cast<std::int64_t>(arguments.grace_seconds * 1000));
   Result<Client> client = Client::open(options);
   if (!client.ok()) return not_run(client.status());
@@ -230,19 +234,17 @@ Command exec_command() {
   command.about =
       "The program gets MLOPS_RUN and MLOPS_HOME: the SDK inside, and `mlops log`, attach to the run. Run tags: "
       "mlops.exec.command (with all its arguments), mlops.exec.exit_code, mlops.exec.seconds, mlops.exec.signal when "
-      "one "
-      "ended it; mlflow.source.name is the program. The run ends FINISHED for exit code 0, FAILED for another, KILLED "
-      "for a "
-      "signal. Inside another run (MLOPS_RUN is set) it is nested below that.\n"
+      "one ended it; mlflow.source.name is the program. The run ends FINISHED for exit code 0, FAILED for another, "
+      "KILLED for a signal. Inside another run (MLOPS_RUN is set) it is nested below that; with MLOPS_RUN=job the "
+      "ranks of a job share one run.\n"
       "SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2 are forwarded to the program, but for those that the "
-      "terminal "
-      "sends to both.\n"
+      "terminal sends to both; whoever signals the whole process group reaches the program twice. When exec itself is "
+      "killed, the program goes on, and its run ends KILLED after it.\n"
       "Exits as the program does: its code, 128 + signal; 127 when it is not found, 126 when it cannot be executed, "
-      "125 "
-      "when no run can be started (the program is not run then).";
+      "125 when no run can be started (the program is not run then).";
   command.examples = {
       {"mlops exec --experiment digits -- ./train --lr 0.1", "a run around a program"},
-      {"mlops exec --grace 25 -- srun ./train", "in a batch job that gets 30 s between SIGTERM and SIGKILL"}};
+      {"mlops exec --grace 25 -- ./train", "in a batch job that gets 30 s between SIGTERM and SIGKILL"}};
   command.run = [a](const Common& common) { return run_program(common, *a); };
   return command;
 }

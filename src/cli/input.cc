@@ -193,7 +193,7 @@ Result<std::string> find_run(const Common& common, const std::string& given) {
     const char* of_environment = std::getenv("MLOPS_RUN");
     if (of_environment != nullptr) id = of_environment;
   }
-  if (id.empty()) {
+  if (id.empty() || id == "job") {
     return Status(StatusCode::invalid_argument, "which run? Give --run, or set MLOPS_RUN: RUN=$(mlops run start)");
   }
   Result<Reader> reader = Reader::open(common.root);

@@ -83,6 +83,7 @@ int log(const Common& common, const Arguments& arguments) {
   attach_to(*id);
   Options options;
   options.root = common.root;
+  options.system_metrics.enabled = false;
   options.deliver = false;  // a script's line takes milliseconds, whatever the server does
   Result<Client> client = Client::open(options);
   if (!client.ok()) return fail(client.status());
@@ -123,12 +124,11 @@ Command log_command() {
   };
   command.about =
       "Exits with 0 once all is accepted: it survives the death of this process, and the next `mlops sync` delivers "
-      "it. "
-      "Sends nothing itself. Values are decimal numbers, nan, inf or -inf. When one of several is refused, the others "
-      "are accepted all the same, and the exit code says so.";
+      "it. Sends nothing itself. Values are decimal numbers, nan, inf or -inf. When one of several is refused, the "
+      "others are accepted all the same, and the exit code says so.";
   command.json = R"({"run", "points", "params", "tags"}: counts; printed when accepted)";
   command.examples = {{"mlops log --run $RUN loss=0.31 acc=0.9 --step 5", "two points of one step"},
-                      {"mlops log --run $RUN --param lr=0.1 --tag stage=warmup", "a param and a tag"}};
+                      {"mlops log --run $RUN --param seed=7 --tag stage=warmup", "a param and a tag"}};
   command.run = [a](const Common& common) { return log(common, *a); };
   return command;
 }

@@ -23,6 +23,7 @@ struct EndArguments {
 Result<Client> open_here(const Common& common) {
   Options options;
   options.root = common.root;
+  options.system_metrics.enabled = false;
   options.deliver = false;
   return Client::open(options);
 }

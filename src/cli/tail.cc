@@ -307,23 +307,19 @@ Command tail_command() {
       {"-q,--quiet", "Do not pass stdin on to stdout, do not name the run", &a->quiet},
   };
   command.about =
-      "The group `step` is the step, from its line on until another one is named; without any, each metric counts its "
-      "own "
-      "lines. The group `time` is the time: seconds or milliseconds since the epoch, or 2024-05-01 12:00:00; else it "
-      "is "
-      "now. Lines end at a newline or a carriage return; what follows a number of , ; : ) ] } and quotes is passed "
-      "over; of "
-      "a line the first 64 KiB are matched. Values that are no numbers are left out, counted, and said once.\n"
-      "At the end of stdin a run of its own ends FINISHED; on Ctrl-C or SIGTERM what is on its way is still read, and "
-      "the "
-      "run ends KILLED (exit code 128 + signal). A run given by --run stays as it is. Delivers live when "
+      "The group `step` is the step, from its line on until another one is named; without any, each metric counts "
+      "its own lines. The group `time` is the time: seconds or milliseconds since the epoch, or 2024-05-01 12:00:00; "
+      "else it is now. Lines end at a newline or a carriage return; what follows a number of , ; : ) ] } and quotes "
+      "is passed over; of a line the first 64 KiB are matched. Values that are no numbers are left out, counted, and "
+      "said once.\n"
+      "At the end of stdin a run of its own ends FINISHED; on Ctrl-C or SIGTERM what is on its way is still read, "
+      "and the run ends KILLED (exit code 128 + signal). A run given by --run stays as it is. Delivers live when "
       "MLFLOW_TRACKING_URI is set.";
   command.json =
       R"({"run", "lines", "matched", "points", "not_numbers", "cut_lines", "refused"}, at the end; nothing is passed on)";
-  command.examples = {
-      {R"(./train | mlops tail --regex 'loss=(?P<loss>\S+)')", "a metric out of a program's output"},
-      {R"(tail -f train.log | mlops tail --run $RUN --regex 'step (?P<step>\d+).*loss (?P<loss>\S+)' --quiet)",
-       "step and metric, to a run that is there"}};
+  command.examples = {{R"(./train | mlops tail --regex 'loss=(?P<loss>\S+)')", "a metric out of a program's output"},
+                      {R"(mlops tail --run $RUN --regex 'step (?P<step>\d+).*loss=(?P<loss>\S+)' --quiet < train.log)",
+                       "step and metric, to a run that is there; also behind tail -f"}};
   command.run = [a](const Common& common) { return tail(common, *a); };
   return command;
 }

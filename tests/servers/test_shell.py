@@ -584,6 +584,29 @@ def test_exec_is_killed(build, mlflow3, tmp_path, experiment):
     assert run.status == "KILLED" and show(s, s.id("id"))["status"] == "KILLED"
 
 
+def test_exec_logs_system_metrics(shell):
+    """Only when it is told to, of its own run, and not told to the program."""
+    env = {"MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL": "0.05"}
+    script = "test -z $MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING && sleep 1"
+    for words in (["--system-metrics"], []):
+        got = command(shell, "exec", "-q", "--name", f"with{len(words)}", *words, "--", "sh", "-c", script, env=env)
+        assert got.returncode == 0, got.stderr
+    runs = {r["name"]: {m["name"] for m in r["metrics"]} for r in json.loads(shell.mlops("runs", "--json"))["runs"]}
+    assert "system/cpu_utilization_percentage" in runs["with1"] and runs["with0"] == set()
+
+
+def test_exec_of_the_ranks_of_a_job(shell):
+    """MLOPS_RUN=job: every rank's program gets the same run."""
+    for rank in range(3):
+        env = {"MLOPS_RUN": "job", "MLOPS_JOB": "j", "MLOPS_RANK": str(rank), "MLOPS_RANKS": "3"}
+        script = f"{shell.build.mlops} log rank={rank} --step {rank}"
+        got = command(shell, "exec", "-q", "--experiment", "e", "--", "sh", "-c", script, env=env)
+        assert got.returncode == 0, got.stderr
+    assert command(shell, "log", "a=1", env={"MLOPS_RUN": "job"}).returncode == 2
+    run = only_run(shell)
+    assert series(shell, run["id"], "rank")["value"] == [0, 1, 2] and run["status"] == "FINISHED"
+
+
 def test_exec_inside_exec_is_nested(shell):
     got = command(shell, "exec", "-q", "--name", "outer", "--", shell.build.mlops, "exec", "-q", "--name", "inner", "--", "true")
     assert got.returncode == 0, got.stderr
