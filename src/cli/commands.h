@@ -5,6 +5,7 @@
 
 namespace mlops::cli {
 
+Command remote_command();
 Command runs_command();
 Command show_command();
 Command status_command();

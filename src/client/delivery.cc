@@ -9,13 +9,13 @@
 #include <algorithm>
 #include <chrono>
 #include <map>
-#include <set>
 #include <thread>
 
 #include "base/base.h"
 #include "client/core.h"
 #include "client/delivery_target.h"
 #include "client/lifecycle.h"
+#include "client/remotes.h"
 #include "drain/drain.h"
 #include "drain/slot.h"
 #include "ledger/ledger.h"
@@ -33,30 +33,21 @@ Result<Target> find_target(const std::string& given_root, const std::string& to,
   if (!base::exists(target.root)) {
     return Status(StatusCode::not_found, "there is no buffer at " + target.root + ": give --root, or set MLOPS_HOME");
   }
-  Result<std::string> uri = resolve_uri(to, environment);
+  Result<std::string> uri = resolve_uri(to, environment, target.root);
   if (!uri.ok()) return uri.status();
-  target.destination.uri = *uri;
-  if (target.destination.uri.empty()) {
-    std::set<std::string> known;
-    Result<std::vector<drain::SlotInfo>> slots = drain::find_slots(target.root);
-    if (!slots.ok()) return slots.status();
-    for (const drain::SlotInfo& slot : *slots) {
-      Result<std::vector<std::string>> names = ledger::Ledger::list(slot.dir);
-      if (!names.ok()) continue;
-      for (const std::string& name : *names) {
-        Result<ledger::Ledger::Snapshot> snapshot = ledger::Ledger::read(slot.dir, name);
-        if (snapshot.ok()) known.insert(snapshot->destination.uri);
-      }
+  if (uri->empty()) {
+    Result<std::vector<KnownDestination>> known = known_destinations(target.root);
+    if (!known.ok()) return known.status();
+    if (known->size() != 1) {
+      std::string words = known->empty() ? "nobody has said where to deliver"
+                                         : "this root delivers to " + std::to_string(known->size()) + " servers";
+      for (const KnownDestination& k : *known) words += " " + k.destination.name + " (" + k.destination.uri + ")";
+      return Status(StatusCode::invalid_argument, words + ": give --to URI or NAME, or set MLFLOW_TRACKING_URI");
     }
-    if (known.size() != 1) {
-      std::string words = known.empty() ? "nobody has said where to deliver"
-                                        : "this root delivers to " + std::to_string(known.size()) + " servers";
-      for (const std::string& one : known) words += " " + one;
-      return Status(StatusCode::invalid_argument, words + ": give --to URI or set MLFLOW_TRACKING_URI");
-    }
-    target.destination.uri = *known.begin();
+    target.destination = known->front().destination;
+  } else {
+    target.destination = destination_of(target.root, *uri);
   }
-  target.destination.name = ledger::destination_name(target.destination.uri);
   target.credentials = credentials_from_environment(credentials);
   return target;
 }

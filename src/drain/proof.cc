@@ -6,6 +6,7 @@
 #include "base/base.h"
 #include "base/file.h"
 #include "ledger/ledger.h"
+#include "ledger/remotes.h"
 
 namespace mlops::drain {
 namespace {
@@ -61,6 +62,12 @@ std::vector<base::Uid> evictable(const RetentionOptions& options, const Runs& ru
   Status status;
   const auto all = ledgers(options.slot_dir, &status);
   if (all.empty() || !status.ok()) return {};
+  const auto remotes = ledger::Remotes::load(options.root);
+  if (!remotes.ok()) return {};
+  for (const ledger::Destination& remote : remotes->all()) {  // one that nothing was delivered to lacks everything
+    if (std::none_of(all.begin(), all.end(), [&](const auto& s) { return s.destination.name == remote.name; }))
+      return {};
+  }
   const auto delivered = [&](const model::RunRow& row) {
     return std::all_of(all.begin(), all.end(), [&](const auto& snapshot) {
       const auto lane = snapshot.lanes.find(row.uid);

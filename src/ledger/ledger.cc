@@ -289,7 +289,7 @@ Result<Ledger::Snapshot> Ledger::read(const std::string& slot_dir, const std::st
   }
   Snapshot out;
   out.destination = std::move(content.destination);
-  if (out.destination.name.empty()) out.destination.name = name;
+  out.destination.name = name;  // a folder that was renamed says its old one until it is next opened for writing
   out.lanes = std::move(content.lanes);
   out.dead.assign(content.dead.begin(), content.dead.end());
   if (auto live = base::read_file(dir + "/live", 1u << 20); live.ok()) {
@@ -305,6 +305,7 @@ Result<std::vector<std::string>> Ledger::list(const std::string& slot_dir) {
   auto entries = base::list_dir(slot_dir + "/delivery");
   if (!entries.ok()) return entries.status();
   for (std::string& name : *entries) {
+    if (name.front() == '.') continue;  // one that is being removed
     if (base::exists(folder(slot_dir, name) + "/ledger")) names.push_back(std::move(name));
   }
   return names;

@@ -10,6 +10,7 @@
 
 #include "base/base.h"
 #include "base/file.h"
+#include "ledger/remotes.h"
 #include "view/merge.h"
 
 namespace mlops::view {
@@ -34,6 +35,8 @@ class ViewImpl : public View {
   // Reads every slot anew: cheap (summary files), and always what is there now.
   Status load() {
     slots_.clear();
+    Result<ledger::Remotes> remotes = ledger::Remotes::load(root_);
+    remotes_ = remotes.ok() ? std::move(*remotes) : ledger::Remotes();
     Result<std::vector<std::string>> hosts = base::list_dir(root_);
     if (!hosts.ok()) {
       if (hosts.status().code() != StatusCode::not_found) return hosts.status();
@@ -188,6 +191,7 @@ class ViewImpl : public View {
   }
 
   std::string root_;
+  ledger::Remotes remotes_;
   std::vector<Slot> slots_;
 };
 
@@ -239,6 +243,7 @@ Result<Health> ViewImpl::health() {
   if (Status s = load(); !s.ok()) return s;
   Health out;
   std::map<std::string, DestinationHealth> destinations;
+  for (const ledger::Destination& remote : remotes_.all()) destinations[remote.name].name = remote.name;
   for (const Slot& slot : slots_) {
     add_counters(slot.counters, &out);
     if (out.buffer.ok()) out.buffer = slot.damaged;
@@ -250,6 +255,7 @@ Result<Health> ViewImpl::health() {
   }
   // A slot that a destination has no ledger of yet waits in full.
   for (auto& [name, destination] : destinations) {
+    if (const ledger::Destination* remote = remotes_.named(name)) destination.uri = remote->uri;
     for (const Slot& slot : slots_) {
       const bool has = std::any_of(slot.ledgers.begin(), slot.ledgers.end(),
                                    [&n = name](const auto& s) { return s.destination.name == n; });
