@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -36,5 +37,44 @@ MLOPS_API Result<std::vector<std::string>> set_remote_url(const std::string& roo
 /// Forgets a server and what it has; what is on it stays. failed_precondition: somebody delivers there; or points wait
 /// for it, or it refused some, and `even_waiting` is false.
 MLOPS_API Status remove_remote(const std::string& root, std::string_view name, bool even_waiting);
+
+/// What did not go through: a record that a server refused (a dead letter), or a run whose delivery stopped until
+/// somebody acts (parked).
+struct Stuck {
+  std::string id;    ///< 8 hex digits; the same from call to call
+  std::string kind;  ///< "record", "run"
+  /// Of a record: "refused" (counted as dropped), "retrying" (counted as waiting again), "corrected" (delivered with
+  /// another key or value), "dropped" (for good). Of a run: "parked".
+  std::string state;
+  std::string run_id, run_name, experiment;
+  std::string destination, uri;
+  std::string what;           ///< e.g. "param lr"
+  std::string reason;         ///< the server's words, with what to do
+  std::int64_t since_ms = 0;  ///< milliseconds since the epoch; 0: not known
+  std::uint64_t records = 0, points = 0;
+  std::string key, value;  ///< the correction, if any
+};
+
+/// All that is stuck in a root, oldest first. `settled_too`: also what was corrected or dropped. Reads files only.
+MLOPS_API Result<std::vector<Stuck>> stuck(const std::string& root, bool settled_too = false);
+
+enum class StuckVerb {
+  retry,  ///< back into delivery, once more
+  drop,   ///< given up for good: counted as dropped; of a parked run everything that waits in it
+};
+struct StuckChange {
+  StuckVerb verb = StuckVerb::retry;
+  std::vector<std::string> ids;               ///< as in Stuck, or a unique start of one; empty: all
+  std::optional<std::string> key{}, value{};  ///< retry of one refused record under another key, or with another value
+};
+struct StuckReport {
+  std::uint64_t changed = 0;       ///< of what was named
+  std::vector<std::string> notes;  ///< what somebody should know, e.g. that a deliverer has not taken the request yet
+};
+/// Done in the ledger at once, or by the process that delivers right now (asked, and waited for up to 5 s). What is put
+/// back is delivered by the next delivery. not_found: no such id; invalid_argument: a key or value that no server
+/// takes, or that the record has not; failed_precondition: the records are gone here (retention, damage), or settled
+/// already.
+MLOPS_API Result<StuckReport> change_stuck(const std::string& root, const StuckChange& change);
 
 MLOPS_NAMESPACE_END

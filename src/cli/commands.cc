@@ -9,7 +9,7 @@ std::vector<Command> all_commands() {
       status_command(),  // how it stands
       sync_command(),    // to a server
       verify_command(),  //
-      remote_command(), version_command(),
+      remote_command(), stuck_command(), version_command(),
   };
 }
 

@@ -9,6 +9,7 @@ Command remote_command();
 Command runs_command();
 Command show_command();
 Command status_command();
+Command stuck_command();
 Command sync_command();
 Command verify_command();
 Command version_command();

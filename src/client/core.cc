@@ -287,6 +287,7 @@ void Core::add_health(Health* out) {
     known->delivered += h.delivered;
     known->waiting += h.waiting;
     known->dead_letters += h.dead_letters;
+    known->dropped += h.dropped;
     known->retries += h.retries;
     known->requests += h.requests;
     known->bytes_sent += h.bytes_sent;

@@ -56,11 +56,15 @@ namespace {
 
 constexpr Millis kOpenPatience{20'000};
 
-// When somebody last took the slot: its lock file is written then.
-std::int64_t lock_time(const std::string& dir) {
+std::int64_t written_at(const std::string& path) {
   struct stat st{};
-  if (::stat((dir + "/lock").c_str(), &st) != 0) return -1;
+  if (::stat(path.c_str(), &st) != 0) return -1;
   return st.st_mtim.tv_sec * 1'000'000'000 + st.st_mtim.tv_nsec;
+}
+
+// When somebody last took the slot (its lock file is written then), or changed what is to be delivered of it.
+std::int64_t changed_at(const std::string& dir, const std::string& destination) {
+  return std::max(written_at(dir + "/lock"), written_at(dir + "/delivery/" + destination + "/ledger"));
 }
 
 // Points of a slot that its ledger does not show as delivered or dead, by summary and ledger files alone.
@@ -85,8 +89,8 @@ Count count_slot(const std::string& dir, const std::string& destination) {
     if (snapshot.ok()) {
       const auto lane = snapshot->lanes.find(entry.row.uid);
       if (lane != snapshot->lanes.end()) {
-        done = std::min(entry.row.points, lane->second.delivered + lane->second.dead);
-        finished = lane->second.cursor >= entry.row.next_seq;
+        done = std::min(entry.row.points, lane->second.delivered + lane->second.dead_points);
+        finished = lane->second.cursor >= entry.row.next_seq && done >= entry.row.points;
         if (!lane->second.parked.empty()) ++count.parked;
       }
     }
@@ -177,7 +181,8 @@ class Deliverer {
         }
       }
       const auto settled = settled_.find(slot.dir);
-      if (settled != settled_.end() && !slot.alive && settled->second == lock_time(slot.dir)) continue;
+      if (settled != settled_.end() && !slot.alive && settled->second == changed_at(slot.dir, target_.destination.name))
+        continue;
       settled_.erase(slot.dir);
       take(slot);
     }
@@ -197,7 +202,7 @@ class Deliverer {
       if (s.code() != StatusCode::unavailable) {
         if (options_.follow)
           base::log(base::LogLevel::warn, problems_[info.dir].to_string());  // else the report says it
-        settled_[info.dir] = lock_time(info.dir);
+        settled_[info.dir] = changed_at(info.dir, target_.destination.name);
       }
       return;
     }
@@ -314,7 +319,7 @@ class Deliverer {
       if (options_.follow && alone) {  // give the slot back: the next process may want it
         const std::string dir = work->dir;
         close(work);
-        settled_[dir] = lock_time(dir);
+        settled_[dir] = changed_at(dir, target_.destination.name);
         it = works_.erase(it);
       } else {
         ++it;
@@ -419,7 +424,7 @@ class Deliverer {
   Target target_;
   std::int64_t start_;
   std::map<std::string, std::unique_ptr<Work>> works_;
-  std::map<std::string, std::int64_t> settled_;  // free slots with nothing left to do, and when they were last locked
+  std::map<std::string, std::int64_t> settled_;  // free slots with nothing left to do, and when they last changed
   DeliverReport closed_;                         // of slots given back
   std::uint64_t closed_total_ = 0;
   std::map<std::string, Status> problems_;  // slots that cannot be opened, and why

@@ -47,7 +47,8 @@ class Lane {
   /// One step: at most one window.
   Outcome step(Remote& remote);
   const ledger::Lane& state() const { return state_; }
-  std::uint64_t dead_points() const { return dead_points_; }
+  /// Dead letters that are to be sent once more.
+  std::uint64_t retries() const;
   std::int64_t oldest_ms() const { return window_.first_ms; }
   void unpark() { state_.parked.clear(); }
   /// Gives the memory of read-ahead records back.
@@ -62,7 +63,10 @@ class Lane {
   Outcome wait(std::int64_t ms, const Answer& answer);
   Outcome commit();
   Status bury(std::uint64_t seq, std::uint64_t count, std::uint64_t points, std::string what, std::string reason);
-  void recount();
+  // again.cc
+  ledger::DeadLetter* to_retry();
+  Outcome send_again(Remote& remote, const model::RunRow& row, ledger::DeadLetter* letter);
+  Answer send_one(Remote& remote, const ledger::DeadLetter& letter);
   // resolve.cc
   Outcome resolve(Remote& remote, const model::RunRow& row);
   Answer find_experiment(Remote& remote, const std::string& name, bool may_create, std::string* id);
@@ -90,7 +94,7 @@ class Lane {
   Gatherer gatherer_;
   Window window_;
   DeadMarks dead_;
-  std::uint64_t dead_points_ = 0;
+  std::string* refusal_ = nullptr;  // while one record is sent again: its refusal goes here, and nothing is buried
   Backoff backoff_, parent_backoff_;
   bool identity_checked_ = false;
   bool needs_proof_ = false;         // read the watermark before anything is sent

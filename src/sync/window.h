@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "buffer/buffer.h"
+#include "ledger/ledger.h"
 #include "mlflow/mlflow.h"
 #include "model/record.h"
 
@@ -24,12 +25,8 @@ struct Text {  // a param or a tag with its place
   std::string key, value;
 };
 
-/// Records that are given up, by seq of their first, so that no count is made twice.
-struct DeadMark {
-  std::uint64_t count = 1;   // sequence numbers
-  std::uint64_t points = 0;  // of them points
-};
-using DeadMarks = std::map<std::uint64_t, DeadMark>;
+/// Records that are not sent with the others, by seq of their first, so that no count is made twice.
+using DeadMarks = std::map<std::uint64_t, ledger::DeadLetter>;
 
 struct Window {
   std::uint64_t begin = 0, end = 0;         // [begin, end)
@@ -73,6 +70,9 @@ class Gatherer {
   /// The window that begins at `from`; empty when nothing durable is there.
   Status gather(std::uint64_t from, const Limits& limits, const DeadMarks& dead, Window* out,
                 std::vector<Damage>* damaged);
+  /// The record that holds `seq`, alone: a point or an op. False: it is not there, or not readable, which `reason`
+  /// says.
+  bool one(std::uint64_t seq, const Limits& limits, Window* out, std::string* reason);
   /// The first run_start or run_attach, when it is still there.
   Status find_start(std::uint64_t durable_beat, model::Op* out, bool* found) const;
   void release();

@@ -105,7 +105,7 @@ void add_ledger(const ledger::Ledger::Snapshot& snapshot, const std::vector<cons
     const auto lane = snapshot.lanes.find(row->uid);
     std::uint64_t done = 0;
     if (lane != snapshot.lanes.end()) {
-      done = lane->second.delivered + lane->second.dead;
+      done = lane->second.delivered + lane->second.dead_points;
       if (!lane->second.parked.empty() && out->last_error.ok()) {
         out->last_error = Status(StatusCode::failed_precondition, lane->second.parked);
         out->state = LaneState::parked;
@@ -116,6 +116,7 @@ void add_ledger(const ledger::Ledger::Snapshot& snapshot, const std::vector<cons
   for (const auto& [uid, lane] : snapshot.lanes) {
     out->delivered += lane.delivered;
     out->dead_letters += lane.dead;
+    out->dropped += lane.dead_points;
   }
   out->retries += snapshot.live.retries;
   out->requests += snapshot.live.requests;

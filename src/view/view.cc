@@ -262,7 +262,7 @@ Result<Health> ViewImpl::health() {
       if (has) continue;
       for (const Part& part : slot.parts) destination.waiting += part.row.points;
     }
-    if (destination.dead_letters != 0) out.dropped["rejected"] += destination.dead_letters;
+    if (destination.dropped != 0) out.dropped["rejected"] += destination.dropped;
     out.destinations.push_back(destination);
   }
   out.disk_bytes = base::disk_usage(root_);

@@ -137,3 +137,163 @@ def test_remote_bad_input(s, experiment):
     (s.root / "remotes").write_text("mlops-remotes 9\n")
     refused(s, "remote", "list", rc=OTHER, says="not a list of remotes of this version")
     s.train("start", experiment, "still", "points", 1, 1, 5, 0, 1)  # a damaged list stops no trainer
+
+
+# -- stuck -------------------------------------------------------------------------------------------------------------
+def sums(s):
+    """accepted = delivered + merged + dropped + waiting, for the only destination; -> its health."""
+    status = json.loads(s.mlops("status", "--json", rc=None))
+    [d] = status["destinations"]
+    local = sum(count for reason, count in status["dropped"].items() if reason != "rejected")
+    assert status["accepted"] == d["delivered"] + status["merged"] + local + d["dropped"] + d["waiting"], status
+    return d
+
+
+def conflict(s, experiment, **options):
+    """A finished, delivered run, and on the server a param that its next `late` will collide with. -> the server's run"""
+    record(s, experiment, **options)
+    good_sync(s, s.uri)
+    run = s.rest.by_uid(experiment, s.id("id"))
+    s.rest.call("POST", "runs/log-parameter", {"run_id": run.run_id, "key": "late", "value": "theirs"})
+    s.train("resume", s.id("id"), "param", "late", "ours", "points", 1, 1, 20, 0, 1)
+    return run
+
+
+def test_a_refused_param_is_corrected(s, experiment):
+    run = conflict(s, experiment)
+    good_sync(s, s.uri)
+    [item] = told(s, "stuck")["stuck"]
+    assert (item["kind"], item["state"], item["run_id"]) == ("record", "refused", s.id("id"))
+    assert item["what"].startswith("param late = ours") and "theirs" in item["reason"] and item["records"] == 1
+    assert abs(item["since_ms"] - time.time() * 1000) < 600_000 and item["experiment"] == experiment
+    assert sums(s)["dead_letters"] == 1 and sums(s)["dropped"] == 0
+    rc, shown = in_terminal(s, "stuck")
+    assert rc == 0 and item["id"] in shown and "param late = ours" in shown
+    rc, shown = in_terminal(s, "stuck", "show", item["id"][:4])
+    assert rc == 0 and "theirs" in shown
+
+    assert told(s, "stuck", "retry", item["id"]) == {"changed": 1, "notes": []}
+    assert [i["state"] for i in told(s, "stuck", "list")["stuck"]] == ["retrying"]
+    good_sync(s, s.uri)  # the server has not changed its mind
+    assert [i["state"] for i in told(s, "stuck", "list")["stuck"]] == ["refused"]
+
+    assert told(s, "stuck", "edit", item["id"], "--key", "late_2", "--value", "ours 2")["changed"] == 1
+    good_sync(s, s.uri)
+    after = s.rest.run(run.run_id)
+    assert after.params["late"] == "theirs" and after.params["late_2"] == "ours 2"
+    assert told(s, "stuck")["stuck"] == []
+    [done] = told(s, "stuck", "list", "--all")["stuck"]
+    assert (done["state"], done["key"], done["value"]) == ("corrected", "late_2", "ours 2")
+    assert sums(s)["dead_letters"] == 0
+    rc, out, _ = in_pipe(s, "stuck", "export")
+    assert rc == 0 and json.loads(out)["state"] == "corrected"
+    refused(s, "stuck", "retry", item["id"], rc=OTHER, says="settled")
+
+
+def test_refused_points_wait_again_and_arrive(s, experiment):
+    """A gateway that refuses one metric: its points are dropped until they are put back."""
+    s.train("start", experiment, "short", "id", "id", "points", 1, 1, 30, 0, 3)
+    no = json.dumps({"error_code": "INVALID_PARAMETER_VALUE", "message": "no such metric here"})
+    from proxy import answer
+
+    def rule(r):
+        return answer(400, no, "application/json") if r.path.endswith("log-batch") and b"lane1/m1" in r.body else None
+
+    with FaultProxy(s.uri, rule=rule) as proxy:
+        good_sync(s, proxy.uri)
+        d = sums(s)
+        assert (d["delivered"], d["dropped"], d["waiting"], d["dead_letters"]) == (20, 10, 0, 10)
+        items = told(s, "stuck")["stuck"]
+        assert len(items) == 10 and all("no such metric here" in i["reason"] for i in items)
+        assert told(s, "stuck", "retry", *[i["id"] for i in items[:4]])["changed"] == 4
+        d = sums(s)
+        assert (d["dropped"], d["waiting"]) == (6, 4)
+        good_sync(s, proxy.uri)
+        assert sums(s)["dropped"] == 10
+        assert told(s, "stuck", "edit", items[0]["id"], "--key", "renamed")["changed"] == 1
+        assert told(s, "stuck", "drop", items[1]["id"], "--yes")["changed"] == 1
+        proxy.rule = None
+        assert told(s, "stuck", "retry", "--all")["changed"] == 9  # the one with its new name among them
+        assert sums(s)["waiting"] == 9
+        good_sync(s, proxy.uri)
+        d = sums(s)
+        assert (d["delivered"], d["dropped"], d["waiting"]) == (29, 1, 0)
+    run = s.rest.by_uid(experiment, s.id("id"))
+    points = s.rest.points(run)
+    assert sum(points.values()) == 29 and len(s.rest.history(run.run_id, "renamed")) == 1
+    assert [i["state"] for i in told(s, "stuck", "list", "--all")["stuck"]].count("dropped") == 1
+
+
+def test_stuck_beside_a_live_trainer(s, experiment):
+    """The process that holds the ledger does what it is asked, and goes on delivering."""
+    trainer = s.start("start", experiment, "live", "id", "id", "points", 1, 1, 20, 0, 1, "flush", "delivered", 60000, "await",
+                      s.folder / "go", "param", "late", "ours", "flush", "delivered", 60000, "id", "there", "await",
+                      s.folder / "end", "points", 1, 1, 40, 0, 1, deliver=True)
+    until = time.monotonic() + 90
+    while not (s.folder / "id").exists() or not s.rest.by_uid(experiment, s.id("id")):
+        assert time.monotonic() < until, s.tail()
+        time.sleep(0.1)
+    run = s.rest.by_uid(experiment, s.id("id"))
+    s.rest.call("POST", "runs/log-parameter", {"run_id": run.run_id, "key": "late", "value": "theirs"})
+    (s.folder / "go").write_text("")
+    while not (s.folder / "there").exists():
+        assert time.monotonic() < until, s.tail()
+        time.sleep(0.1)
+    [item] = told(s, "stuck")["stuck"]
+    assert told(s, "stuck", "edit", item["id"], "--key", "late_2") == {"changed": 1, "notes": []}
+    while "late_2" not in s.rest.run(run.run_id).params:
+        assert time.monotonic() < until, s.tail()
+        time.sleep(0.1)
+    assert trainer.poll() is None
+    (s.folder / "end").write_text("")
+    assert s._finish(trainer, 60, 0) == 0
+    assert s.rest.run(run.run_id).status == "FINISHED" and sum(s.rest.points(run).values()) == 40
+    assert told(s, "stuck")["stuck"] == [] and sums(s)["waiting"] == 0
+
+
+def test_a_parked_run_goes_on_or_is_dropped(s, experiment):
+    record(s, experiment)
+    good_sync(s, s.uri)
+    run = s.rest.by_uid(experiment, s.id("id"))
+    s.rest.call("POST", "runs/delete", {"run_id": run.run_id})
+    s.train("resume", s.id("id"), "points", 1, 1, 20, 0, 1)
+    bad_sync(s, s.uri, "need somebody")
+    [item] = told(s, "stuck")["stuck"]
+    assert (item["kind"], item["state"], item["points"]) == ("run", "parked", 20) and "deleted" in item["reason"]
+    assert sums(s)["waiting"] == 20
+    refused(s, "stuck", "edit", item["id"], "--key", "x", rc=USAGE, says="parked run")
+    s.rest.call("POST", "runs/restore", {"run_id": run.run_id})
+    assert told(s, "stuck", "retry", item["id"])["changed"] == 1
+    good_sync(s, s.uri)
+    assert told(s, "stuck")["stuck"] == [] and sums(s)["waiting"] == 0
+
+    s.rest.call("POST", "runs/delete", {"run_id": run.run_id})
+    s.train("resume", s.id("id"), "points", 1, 1, 50, 0, 1)
+    bad_sync(s, s.uri, "need somebody")
+    [item] = told(s, "stuck")["stuck"]
+    rc, shown = in_terminal(s, "stuck", "drop", item["id"], answer="n")
+    assert rc == OTHER and "for good?" in shown
+    refused(s, "stuck", "drop", item["id"], rc=USAGE, says="--yes")
+    rc, shown = in_terminal(s, "stuck", "drop", item["id"], answer="y")
+    assert rc == 0, shown
+    d = sums(s)
+    assert (d["dropped"], d["waiting"]) == (30, 0)
+    good_sync(s, s.uri)
+    assert told(s, "stuck")["stuck"] == []
+
+
+def test_stuck_bad_input(s, experiment):
+    conflict(s, experiment)
+    good_sync(s, s.uri)
+    [item] = told(s, "stuck")["stuck"]
+    refused(s, "stuck", "show", "ffffffff", rc=NOT_FOUND, says="mlops stuck")
+    refused(s, "stuck", "retry", "ffffffff", rc=NOT_FOUND, says="mlops stuck")
+    refused(s, "stuck", "retry", rc=USAGE, says="--all")
+    refused(s, "stuck", "drop", "--yes", rc=USAGE, says="--all")
+    refused(s, "stuck", "edit", item["id"], rc=USAGE, says="--key or --value")
+    refused(s, "stuck", "edit", item["id"], "--key", "a//b", rc=USAGE, says="plain path")
+    refused(s, "stuck", "edit", item["id"], "--value", "x" * 6001, rc=USAGE, says="6000")
+    assert in_pipe(s, "stuck", "nonsense")[0] == USAGE
+    refused(s, "stuck", "--root", s.folder / "nowhere", rc=NOT_FOUND, says="no buffer")
+    rc, shown = in_terminal(s, "stuck", "edit", item["id"], "--key", "")
+    assert rc == USAGE and "--key or --value" in shown
