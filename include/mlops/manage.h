@@ -77,4 +77,13 @@ struct StuckReport {
 /// already.
 MLOPS_API Result<StuckReport> change_stuck(const std::string& root, const StuckChange& change);
 
+/// Deletes runs as MLflow does: they stay, out of sight, here and (once delivered) on the server, until they are
+/// restored. Ids as in Reader::run. All are looked up before any is changed: not_found and invalid_argument change
+/// nothing. The record goes into the slot that has the run when no process holds it, else it is written beside the
+/// living one, as an attached process does: then what that process delivers later waits, parked, until the run is
+/// restored. Returns how many were not deleted before. May wait for the disk, at most 20 s.
+MLOPS_API Result<std::uint64_t> delete_runs(const std::string& root, const std::vector<std::string>& ids);
+/// The opposite; the same in everything else.
+MLOPS_API Result<std::uint64_t> restore_runs(const std::string& root, const std::vector<std::string>& ids);
+
 MLOPS_NAMESPACE_END

@@ -36,6 +36,7 @@ struct RunSummary {
   std::string parent_id;
   RunStatus status = RunStatus::running;
   bool live = false;                      ///< its process is alive
+  bool deleted = false;                   ///< out of sight until it is restored (mlops/manage.h)
   std::int64_t start_ms = 0, end_ms = 0;  ///< end 0 while running
   std::uint64_t points = 0;
   Pairs params, tags;

@@ -116,6 +116,8 @@ std::string encode_run(const model::RunRow& run) {
   row.set_points(run.points);
   row.set_merged(run.merged);
   row.set_dropped(run.dropped);
+  row.set_deleted(run.deleted);
+  row.set_lifecycle_ms(run.lifecycle_ms);
   return row.SerializeAsString();
 }
 Status decode_run(std::string_view bytes, model::RunRow* run) {
@@ -135,6 +137,8 @@ Status decode_run(std::string_view bytes, model::RunRow* run) {
   run->points = row.points();
   run->merged = row.merged();
   run->dropped = row.dropped();
+  run->deleted = row.deleted();
+  run->lifecycle_ms = row.lifecycle_ms();
   return {};
 }
 

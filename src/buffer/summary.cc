@@ -35,13 +35,17 @@ Pairs get_pairs(ByteReader* in) {
   return pairs;
 }
 
+constexpr std::uint64_t kAttached = 1, kDeleted = 16, kLifecycle = 32;
+
 void put_row(std::string* out, const model::RunRow& row) {
   out->append(row.uid.view());
   out->append(row.parent.view());
   put_text(out, row.experiment);
   put_text(out, row.name);
   put_varint(out, static_cast<std::uint64_t>(row.status));
-  put_varint(out, row.attached ? 1 : 0);
+  const bool lifecycle = row.lifecycle_ms != 0;
+  put_varint(out, (row.attached ? kAttached : 0) | (row.deleted ? kDeleted : 0) | (lifecycle ? kLifecycle : 0));
+  if (lifecycle) put_signed(out, row.lifecycle_ms);
   put_signed(out, row.start_ms);
   put_signed(out, row.end_ms);
   put_signed(out, row.last_ms);
@@ -58,7 +62,10 @@ model::RunRow get_row(ByteReader* in) {
   row.experiment = in->text();
   row.name = in->text();
   row.status = static_cast<RunStatus>(in->varint());
-  row.attached = in->varint() != 0;
+  const std::uint64_t flags = in->varint();
+  row.attached = (flags & kAttached) != 0;
+  row.deleted = (flags & kDeleted) != 0;
+  if ((flags & kLifecycle) != 0) row.lifecycle_ms = get_signed(in);
   row.start_ms = get_signed(in);
   row.end_ms = get_signed(in);
   row.last_ms = get_signed(in);

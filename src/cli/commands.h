@@ -5,7 +5,9 @@
 
 namespace mlops::cli {
 
+Command delete_command();
 Command remote_command();
+Command restore_command();
 Command runs_command();
 Command show_command();
 Command status_command();

@@ -15,7 +15,10 @@ void put_run(const RunSummary& run, JsonOut* out) {
   out->begin_object();
   out->field("id", run.id).field("server_id", run.server_id).field("experiment", run.experiment);
   out->field("name", run.name).field("parent_id", run.parent_id).field("status", run_status_name(run.status));
-  out->field("live", run.live).field("start_ms", run.start_ms).field("end_ms", run.end_ms);
+  out->field("live", run.live)
+      .field("deleted", run.deleted)
+      .field("start_ms", run.start_ms)
+      .field("end_ms", run.end_ms);
   out->field("points", run.points);
   put_pairs("params", run.params, out);
   put_pairs("tags", run.tags, out);

@@ -13,6 +13,7 @@ namespace {
 struct Arguments {
   std::string experiment;
   std::uint64_t limit = 0;  // 0: all
+  bool deleted = false, all = false;
 };
 
 int list(const Common& common, const Arguments& arguments) {
@@ -22,6 +23,7 @@ int list(const Common& common, const Arguments& arguments) {
   if (!runs.ok()) return fail(runs.status());
   std::vector<const RunSummary*> chosen;
   for (const RunSummary& run : *runs) {
+    if (!arguments.all && run.deleted != arguments.deleted) continue;
     if (!arguments.experiment.empty() && run.experiment != arguments.experiment) continue;
     if (arguments.limit != 0 && chosen.size() == arguments.limit) break;
     chosen.push_back(&run);
@@ -37,7 +39,8 @@ int list(const Common& common, const Arguments& arguments) {
   Table table({"RUN", "NAME", "EXPERIMENT", "STATUS", "STARTED", "TOOK", "POINTS"});
   for (const RunSummary* run : chosen) {
     const std::string status = std::string(run_status_name(run->status)) +
-                               (run->status == RunStatus::running && !run->live ? " (process gone)" : "");
+                               (run->status == RunStatus::running && !run->live ? " (process gone)" : "") +
+                               (run->deleted ? " (deleted)" : "");
     table.add({run->id, one_line(run->name, 40), one_line(run->experiment, 40), status, time_text(run->start_ms),
                run->end_ms == 0 ? "-" : duration_text(run->end_ms - run->start_ms), std::to_string(run->points)});
   }
@@ -53,6 +56,8 @@ Command runs_command() {
   command.options = {
       {"--experiment", "Only runs of this experiment", &a->experiment, false, Takes::experiment},
       {"-n,--limit", "At most so many", &a->limit},
+      {"--deleted", "Only deleted ones", &a->deleted},
+      {"--all", "Deleted ones, too", &a->all},
   };
   command.json = R"({"root", "runs": [as in `mlops show --json`]})";
   command.examples = {{"mlops runs --experiment digits -n 5", "the newest five of an experiment"}};

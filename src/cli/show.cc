@@ -56,9 +56,10 @@ int show(const Common& common, const Arguments& arguments) {
     std::printf("%s\n", out.text().c_str());
     return kOk;
   }
-  std::printf("run         %s\nname        %s\nexperiment  %s\nstatus      %s%s\n", run->id.c_str(), run->name.c_str(),
-              run->experiment.c_str(), run_status_name(run->status),
-              run->status == RunStatus::running && !run->live ? " (process gone)" : "");
+  std::printf("run         %s\nname        %s\nexperiment  %s\nstatus      %s%s%s\n", run->id.c_str(),
+              run->name.c_str(), run->experiment.c_str(), run_status_name(run->status),
+              run->status == RunStatus::running && !run->live ? " (process gone)" : "",
+              run->deleted ? " (deleted: `mlops restore` brings it back)" : "");
   if (!run->parent_id.empty()) std::printf("parent      %s\n", run->parent_id.c_str());
   std::printf("on server   %s\n", run->server_id.empty() ? "not yet" : run->server_id.c_str());
   std::printf("started     %s\n", time_text(run->start_ms).c_str());
@@ -90,7 +91,7 @@ Command show_command() {
       {"--metric", "Print this metric's points: step, time in ms, value", &a->metric},
   };
   command.json =
-      R"({"id", "server_id", "experiment", "name", "parent_id", "status", "live", "start_ms", "end_ms", "points", )"
+      R"({"id", "server_id", "experiment", "name", "parent_id", "status", "live", "deleted", "start_ms", "end_ms", "points", )"
       R"("params", "tags", "metrics": [{"name", "count", "last", "last_step", "last_time_ms", "min", "max", )"
       R"("min_step", "max_step"}]}; with --metric {"metric", "step": [], "time_ms": [], "value": []})";
   command.examples = {{"mlops show $RUN", "what a run is and how its metrics stand"},

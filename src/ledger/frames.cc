@@ -65,6 +65,7 @@ Lane lane_of(const pb::Lane& m) {
   lane.watermark = m.watermark();
   lane.dead_points = m.dead_points();
   lane.parked_ms = m.parked_ms();
+  lane.deleted = m.deleted();
   return lane;
 }
 
@@ -107,6 +108,7 @@ std::string lane_frame(const Lane& lane, std::uint64_t offset) {
   m->set_watermark(lane.watermark);
   m->set_dead_points(lane.dead_points);
   m->set_parked_ms(lane.parked_ms);
+  m->set_deleted(lane.deleted);
   return frame(f, offset);
 }
 

@@ -39,6 +39,7 @@ struct Lane {
   std::uint64_t watermark = 0;    // seq proved by the server's watermark tag
   std::uint64_t dead_points = 0;  // points among `dead`
   std::int64_t parked_ms = 0;     // since when; 0 not known
+  bool deleted = false;           // the run is, by the records below the cursor
 };
 
 /// A record the server would not take. One per run and seq: a later one replaces it.

@@ -54,7 +54,7 @@ Outcome Lane::send_again(Remote& remote, const model::RunRow& row, ledger::DeadL
     refusal = letter->count != 1 ? letter->reason : gone;
   } else {
     refusal_ = &refusal;
-    const Answer answer = send_one(remote, *letter);
+    const Answer answer = while_active(remote, row, [&] { return send_one(remote, *letter); });
     refusal_ = nullptr;
     if (answer.verdict != Verdict::ok) return settle(answer);
   }

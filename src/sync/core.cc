@@ -188,6 +188,7 @@ bool Core::try_take_over(Lock& lock) {
 void Core::read_standby(Lock& lock, std::int64_t now) {
   if (now < standby_read_) return;
   lock.unlock();
+  const std::uint64_t beat = options_.durable_beat();
   Result<ledger::Ledger::Snapshot> snapshot = parts_.read_ledger();
   Status refreshed = options_.reader->refresh();
   Result<std::vector<model::RunRow>> rows = options_.reader->runs();
@@ -215,6 +216,7 @@ void Core::read_standby(Lock& lock, std::int64_t now) {
       if (lane != standby_.lanes.end()) entry.seen = lane->second;
     }
     ++scans_;
+    scanned_beat_ = beat;
   }
 }
 

@@ -42,7 +42,7 @@ Status Lane::check_identity(const model::RunRow& row) {
     state_.watermark = 0;
     state_.delivered = 0;
     state_.dead = state_.dead_points = 0;
-    state_.ended = false;
+    state_.ended = state_.deleted = false;
     if (past_evicted && row.evicted_before > 1) {  // retention only takes what was delivered
       state_.cursor = row.evicted_before;
       state_.delivered = row.evicted_points;
@@ -162,6 +162,7 @@ Outcome Lane::commit() {
   state_.cursor = window_.end;
   if (window_.reopen) state_.ended = false;
   if (window_.ends) state_.ended = true;
+  if (window_.lifecycle) state_.deleted = window_.deleted;
   resend_points_ -= std::min<std::uint64_t>(resend_points_, window_.points.size());
   if (state_.in_flight <= state_.cursor) state_.in_flight = 0;
   state_.resend = state_.in_flight != 0;
@@ -237,7 +238,7 @@ Outcome Lane::step(Remote& remote) {
     gathered = gather();
     if (!gathered.ok()) return local(gathered);
   }
-  Answer sent = send(remote);
+  Answer sent = window_.lifecycle ? send(remote) : while_active(remote, *row, [&] { return send(remote); });
   if (sent.verdict != Verdict::ok) {
     if (sent.verdict == Verdict::ambiguous || sent.verdict == Verdict::duplicate) {
       state_.in_flight = std::max(state_.in_flight, window_.end);

@@ -84,6 +84,9 @@ class Lane {
   Answer send_params(Remote& remote, std::vector<Text> params, bool reread);
   Answer send_tags(Remote& remote, std::vector<Text> tags);
   Answer send_state(Remote& remote);
+  /// `send`, with the run restored for as long as it takes, when it was deleted by a record of its own.
+  template <typename Send>
+  Answer while_active(Remote& remote, const model::RunRow& row, Send&& send);
   void learn_cap(const Pairs& pairs);
   bool resending() const;
   template <typename Call>
@@ -97,6 +100,7 @@ class Lane {
   std::string* refusal_ = nullptr;  // while one record is sent again: its refusal goes here, and nothing is buried
   Backoff backoff_, parent_backoff_;
   bool identity_checked_ = false;
+  bool deleted_there_ = false;       // the server says so
   bool needs_proof_ = false;         // read the watermark before anything is sent
   bool first_proof_ = true;          // nothing of this run was sent by this engine yet
   int lookups_left_ = 0;             // after a create of unknown fate: before it is sent again
@@ -105,6 +109,20 @@ class Lane {
   std::map<std::string, std::vector<model::Point>> histories_;  // read back, for this window
   std::vector<std::size_t> picks_;                              // scratch
 };
+
+template <typename Send>
+mlflow::Answer Lane::while_active(Remote& remote, const model::RunRow& row, Send&& send) {
+  if (!window_.sends()) return Answer();
+  const bool hidden = state_.deleted || (deleted_there_ && row.lifecycle_ms != 0);
+  if (hidden) {
+    Answer answer = call(0, [&] { return remote.set_deleted(state_.server_id, false); });
+    if (answer.verdict != mlflow::Verdict::ok) return answer;
+    deleted_there_ = false;
+  }
+  Answer answer = send();
+  if (answer.verdict != mlflow::Verdict::ok || !state_.deleted) return answer;
+  return call(0, [&] { return remote.set_deleted(state_.server_id, true); });
+}
 
 /// Counts the request, asks may_send before it and reports its time.
 template <typename Call>

@@ -169,7 +169,8 @@ Status Core::wait_idle(Millis deadline) {
   const std::uint64_t beat = options_.durable_beat();
   Lock lock(mu_);
   // A look at the rows that began after now.
-  const bool seen_all = ledger_ && scans_ > 0 && scanned_beat_ == beat && !woken_ && !retry_asked_ && !scan_forced_;
+  const bool quiet = !ledger_ || (!woken_ && !retry_asked_ && !scan_forced_);  // who stands by only reads
+  const bool seen_all = scans_ > 0 && scanned_beat_ == beat && quiet;
   const std::uint64_t scans = scans_ + (seen_all ? 0 : ledger_ ? 2 : 1);
   while (!stopping_ && scans_ < scans) {
     scan_forced_ = true;

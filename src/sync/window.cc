@@ -189,6 +189,12 @@ bool Gatherer::take_op(const Item& item, const Limits& limits, Window* out, std:
       }
       break;
     }
+    case model::OpKind::lifecycle:
+      if (!out->empty()) return false;
+      out->lifecycle = true;
+      out->lifecycle_seq = seq;
+      out->deleted = op.number != 0;
+      break;
     case model::OpKind::run_attach:
     case model::OpKind::run_detach:
     case model::OpKind::experiment:
@@ -223,7 +229,7 @@ Status Gatherer::gather(std::uint64_t from, const Limits& limits, const DeadMark
     } else if (!take_op(item, limits, out, &op_bytes)) {
       break;
     }
-    if (out->ends) break;
+    if (out->ends || out->lifecycle) break;
   }
   return status;
 }

@@ -1,9 +1,9 @@
 // Window: the next records of a run that go to the server together, gathered from the buffer.
 //
 // Points in seq order and at most 999; params, tags, deletes within the server's limits; tags coalesced, the last one
-// wins. A window ends after a run's end, so nothing is sent behind it. Only records of durable beats are taken. What a
-// window does not hold (points below the watermark, dead letters) is counted in it all the same: its commit moves the
-// cursor over them.
+// wins. A window ends after a run's end, so nothing is sent behind it; its deletion has a window of its own, because
+// nothing else can be repeated behind it. Only records of durable beats are taken. What a window does not hold (points
+// below the watermark, dead letters) is counted in it all the same: its commit moves the cursor over them.
 #pragma once
 
 #include <cstdint>
@@ -42,9 +42,16 @@ struct Window {
   std::uint64_t end_seq = 0;
   RunStatus end_status = RunStatus::finished;
   std::int64_t end_ms = 0;
+  bool lifecycle = false;  // alone in its window: the run is deleted, or restored
+  bool deleted = false;
+  std::uint64_t lifecycle_seq = 0;
   std::uint64_t all_points = 0;  // points between begin and end, sent now or not
   std::int64_t first_ms = 0;     // time of its first record
   bool empty() const { return end == begin; }
+  bool sends() const {  // anything of it goes to the server
+    return !points.empty() || !params.empty() || !tags.empty() || !deletes.empty() || !name.value.empty() || reopen ||
+           ends || lifecycle;
+  }
   void clear();
 };
 

@@ -63,7 +63,12 @@ RunSummary merge_run(const std::vector<const Part*>& parts, std::string server_i
   out.start_ms = owner.start_ms;
   out.end_ms = owner.status == RunStatus::running ? 0 : owner.end_ms;
   std::map<std::string, model::Summary> metrics;
+  std::int64_t lifecycle_ms = 0;  // the newest word wins, whoever said it
   for (const Part* part : parts) {
+    if (part->row.lifecycle_ms > lifecycle_ms) {
+      lifecycle_ms = part->row.lifecycle_ms;
+      out.deleted = part->row.deleted;
+    }
     out.points += part->row.points;
     out.live = out.live || (part->alive && part->row.status == RunStatus::running);
     join(part->row.params, &out.params);

@@ -87,7 +87,7 @@ class ViewImpl : public View {
     for (const Slot& slot : slots_) {
       for (const Part& part : slot.parts) {
         const model::RunRow& row = part.row;
-        if (row.attached || row.experiment != experiment || row.name != name) continue;
+        if (row.attached || row.deleted || row.experiment != experiment || row.name != name) continue;
         if (best == nullptr || row.start_ms > best->start_ms) best = &row;
       }
     }

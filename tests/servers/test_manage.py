@@ -297,3 +297,105 @@ def test_stuck_bad_input(s, experiment):
     refused(s, "stuck", "--root", s.folder / "nowhere", rc=NOT_FOUND, says="no buffer")
     rc, shown = in_terminal(s, "stuck", "edit", item["id"], "--key", "")
     assert rc == USAGE and "--key or --value" in shown
+
+
+# -- delete and restore --------------------------------------------------------------------------------------------------
+def stage(s, run_id):
+    return s.rest.call("GET", "runs/get", run_id=run_id)["run"]["info"]["lifecycle_stage"]
+
+
+def listed(s, *words):
+    return [r["id"] for r in told(s, "runs", *words)["runs"]]
+
+
+def test_delete_and_restore_are_delivered(s, experiment):
+    record(s, experiment)
+    uid = s.id("id")
+    assert told(s, "delete", uid[:8]) == {"changed": 1}
+    assert told(s, "delete", uid) == {"changed": 0}
+    assert listed(s) == [] and listed(s, "--deleted") == [uid] and listed(s, "--all") == [uid]
+    assert told(s, "show", uid)["deleted"] is True
+    good_sync(s, s.uri)  # everything is delivered, and then the run is deleted
+    run = s.rest.by_uid(experiment, uid)
+    assert stage(s, run.run_id) == "deleted" and run.status == "FINISHED"
+    assert s.rest.runs(experiment, view="ACTIVE_ONLY") == []
+    check(s, experiment)
+    assert told(s, "restore", uid) == {"changed": 1}
+    assert listed(s) == [uid] and listed(s, "--deleted") == []
+    good_sync(s, s.uri)
+    assert stage(s, run.run_id) == "active"
+    # Delivered, then deleted; the answer is lost.
+    assert told(s, "delete", run.run_id) == {"changed": 1}  # by the server's id
+    from proxy import drop_response
+
+    lost = []
+
+    def rule(r):
+        if r.path.endswith("runs/delete") and not lost:
+            lost.append(r.index)
+            return drop_response()
+        return None
+
+    with FaultProxy(s.uri, rule=rule) as proxy:
+        in_pipe(s, "remote", "set-url", told(s, "remote", "list")["remotes"][0]["name"], proxy.uri)
+        rc, shown = in_terminal(s, "sync")
+        assert rc == 0 and lost, shown
+    assert stage(s, run.run_id) == "deleted" and told(s, "stuck")["stuck"] == []
+    check(s, experiment)
+
+
+def test_delete_a_killed_run(s, experiment):
+    trainer = s.start("start", experiment, "killed", "id", "id", "points", 1, 1, 500, 0, 2, "flush", "durable", 20000, "id",
+                      "there", "await", s.folder / "never")
+    until = time.monotonic() + 60
+    while not (s.folder / "there").exists():
+        assert time.monotonic() < until, s.tail()
+        time.sleep(0.05)
+    trainer.kill()
+    trainer.wait()
+    assert told(s, "delete", s.id("id")) == {"changed": 1}
+    good_sync(s, s.uri)
+    run = s.check(experiment, s.id("id"), s.expected().points(s.counter, 1, 2))
+    assert run.status == "KILLED" and stage(s, run.run_id) == "deleted"
+    assert told(s, "stuck")["stuck"] == [] and sums(s)["waiting"] == 0
+    s.train("resume", s.id("id"), "points", 1, 1, 600, 0, 2, rc=3)  # not while it is deleted
+    assert "mlops restore" in s.tail()
+    assert told(s, "restore", s.id("id")) == {"changed": 1}
+    s.train("resume", s.id("id"), "points", 1, 1, 600, 0, 2)
+    good_sync(s, s.uri)
+    run = s.check(experiment, s.id("id"), s.expected().points(s.counter, 1, 2))
+    assert run.status == "FINISHED" and stage(s, run.run_id) == "active"
+
+
+def test_delete_beside_a_live_trainer(s, experiment):
+    trainer = s.start("start", experiment, "live", "id", "id", "points", 1, 1, 20, 0, 1, "flush", "delivered", 60000, "id",
+                      "there", "await", s.folder / "go", "points", 1, 1, 40, 0, 1, deliver=True, exit_ms=1500)
+    until = time.monotonic() + 90
+    while not (s.folder / "there").exists():
+        assert time.monotonic() < until, s.tail()
+        time.sleep(0.1)
+    uid = s.id("id")
+    assert told(s, "delete", uid) == {"changed": 1}
+    assert listed(s) == [] and trainer.poll() is None
+    good_sync(s, s.uri)
+    run = s.rest.by_uid(experiment, uid)
+    assert stage(s, run.run_id) == "deleted"
+    (s.folder / "go").write_text("")
+    s._finish(trainer, 60, 0)  # what it logs now waits
+    assert sum(i["points"] for i in told(s, "stuck")["stuck"]) == 20
+    assert told(s, "restore", uid) == {"changed": 1}
+    in_pipe(s, "sync", "--to", s.uri)  # the restoring goes first; who was parked comes next
+    good_sync(s, s.uri)
+    run = s.check(experiment, uid, s.expected().points(s.counter, 1))
+    assert run.status == "FINISHED" and stage(s, run.run_id) == "active" and sums(s)["waiting"] == 0
+
+
+def test_delete_bad_input(s, experiment):
+    record(s, experiment)
+    refused(s, "delete", s.id("id"), "ffffffff", rc=NOT_FOUND, says="mlops runs")
+    assert listed(s) == [s.id("id")]  # all or nothing
+    refused(s, "restore", "ab", rc=NOT_FOUND, says="4 characters")
+    assert in_pipe(s, "delete")[0] == USAGE
+    rc, shown = in_terminal(s, "delete", "ffffffff")
+    assert rc == NOT_FOUND and "no run" in shown
+    refused(s, "delete", s.id("id"), "--root", s.folder / "nowhere", rc=NOT_FOUND, says="no buffer")
