@@ -86,4 +86,28 @@ MLOPS_API Result<std::uint64_t> delete_runs(const std::string& root, const std::
 /// The opposite; the same in everything else.
 MLOPS_API Result<std::uint64_t> restore_runs(const std::string& root, const std::vector<std::string>& ids);
 
+struct GcOptions {
+  std::string root{};
+  Millis older_than{std::chrono::hours(24 * 30)};  ///< since their end
+  std::string experiment{};                        ///< only runs of this one
+  std::uint64_t keep = 0;                          ///< the newest so many of each experiment stay, whatever their age
+  bool deleted = false;  ///< also deleted runs that are not delivered everywhere: their records are gone then
+  bool dry_run = true;   ///< say what would go; remove nothing
+};
+struct GcRun {
+  std::string id, name, experiment;
+  std::int64_t end_ms = 0;
+  std::uint64_t points = 0, bytes = 0;  ///< bytes: about
+  bool deleted = false, delivered = false;
+};
+struct GcReport {
+  std::vector<GcRun> runs;              ///< oldest end first
+  std::uint64_t points = 0, bytes = 0;  ///< of them; when not dry_run: that did go
+  std::vector<std::string> notes;       ///< e.g. which living process holds runs that could go
+};
+/// Removes records from the buffer that every known destination has, of ended runs; summaries (params, tags, last, min,
+/// max, counts) stay. With no destination the buffer is the store, and nothing goes but deleted runs if asked for.
+/// Slots of living processes are left alone, and said.
+MLOPS_API Result<GcReport> gc(const GcOptions& options);
+
 MLOPS_NAMESPACE_END

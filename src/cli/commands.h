@@ -6,6 +6,7 @@
 namespace mlops::cli {
 
 Command delete_command();
+Command gc_command();
 Command remote_command();
 Command restore_command();
 Command runs_command();

@@ -43,7 +43,7 @@ Result<Core*> start_core(Root* root, std::unique_ptr<drain::Slot> slot) {
   std::ignore = core.release();  // never destroyed
   raw->writer = writer->release();
   journal::bind_core(raw, raw->writer);
-  raw->drain = drain::Drain::start(std::move(slot), raw->writer, {root->options, root->path, true});
+  raw->drain = drain::Drain::start(std::move(slot), raw->writer, {root->options, root->path});
   raw->drain->on_beat([raw] {
     for (const auto& engine : raw->current_engines()) engine->wake();
   });

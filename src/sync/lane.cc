@@ -30,8 +30,9 @@ Status Lane::check_identity(const model::RunRow& row) {
   const bool fresh = state_.buffer_uid.zero();
   const bool same = state_.buffer_uid == identity.uid && state_.buffer_generation == identity.generation &&
                     state_.cursor <= row.next_seq;
-  if (same && !fresh) return Status();
-  if (!fresh) {
+  const bool evicted = state_.cursor < row.evicted_before;
+  if (same && !fresh && !evicted) return Status();
+  if (!fresh && !same) {
     base::log(base::LogLevel::warn, "run " + state_.run.hex() +
                                         ": the ledger's cursor belongs to another state of the buffer; delivery proves "
                                         "again what the server has");
@@ -55,7 +56,8 @@ Status Lane::check_identity(const model::RunRow& row) {
   state_.buffer_generation = identity.generation;
   if (state_.cursor < row.evicted_before) {
     // A destination that was not known when retention ran is told what is no longer there.
-    Status buried = bury(state_.cursor, row.evicted_before - state_.cursor, row.evicted_points,
+    Status buried = bury(state_.cursor, row.evicted_before - state_.cursor,
+                         row.evicted_points - std::min(row.evicted_points, state_.delivered + state_.dead_points),
                          "records before seq " + std::to_string(row.evicted_before),
                          "removed by retention before this destination had them");
     if (!buried.ok()) return buried;
@@ -195,7 +197,7 @@ Outcome Lane::step(Remote& remote) {
     if (row.status().code() == StatusCode::not_found) return out;  // not durable yet, or another slot's: dry
     return local(row.status());
   }
-  if (!identity_checked_ || state_.cursor > row->next_seq) {
+  if (!identity_checked_ || state_.cursor > row->next_seq || state_.cursor < row->evicted_before) {
     Status status = check_identity(*row);
     if (!status.ok()) return local(status);
     identity_checked_ = true;

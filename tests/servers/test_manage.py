@@ -399,3 +399,80 @@ def test_delete_bad_input(s, experiment):
     rc, shown = in_terminal(s, "delete", "ffffffff")
     assert rc == NOT_FOUND and "no run" in shown
     refused(s, "delete", s.id("id"), "--root", s.folder / "nowhere", rc=NOT_FOUND, says="no buffer")
+
+
+# -- gc ------------------------------------------------------------------------------------------------------------------
+def test_gc_takes_what_is_delivered_everywhere(s, experiment):
+    record(s, experiment)
+    s.train("start", experiment + "-b", "second", "id", "id2", "points", 1, 1, 500, 0, 2)
+    assert told(s, "gc", "--older-than", "0s", "--dry-run")["runs"] == []  # nothing is delivered: the buffer is the store
+    good_sync(s, s.uri)
+    assert told(s, "gc", "--dry-run")["runs"] == []  # nor old
+    plan = told(s, "gc", "--older-than", "0s", "--dry-run")
+    assert {r["id"] for r in plan["runs"]} == {s.id("id"), s.id("id2")} and not plan["removed"]
+    assert plan["points"] == told(s, "status")["accepted"] and plan["bytes"] > 0
+    assert [r["id"] for r in told(s, "gc", "--older-than", "0s", "--experiment", experiment, "--dry-run")["runs"]] == [s.id("id")]
+    assert told(s, "gc", "--older-than", "0s", "--keep", 1, "--dry-run")["runs"] == []
+    in_pipe(s, "remote", "add", "other", "http://127.0.0.1:9")  # which has nothing
+    assert told(s, "gc", "--older-than", "0s", "--dry-run")["runs"] == []
+    in_pipe(s, "remote", "remove", "other", "--yes")
+
+    got, out, err = in_pipe(s, "gc", "--older-than", "0s", "--experiment", experiment)
+    assert got == USAGE and s.id("id") in out and "--yes" in err  # what would go is printed first
+    rc, shown = in_terminal(s, "gc", "--older-than", "0s", "--experiment", experiment, answer="n")
+    assert rc == OTHER and "1 runs" in shown
+    rc, shown = in_terminal(s, "gc", "--older-than", "0s", "--experiment", experiment, answer="y")
+    assert rc == 0 and "are gone" in shown, shown
+    assert [r["id"] for r in told(s, "gc", "--older-than", "0s", "--dry-run")["runs"]] == [s.id("id2")]
+    done = told(s, "gc", "--older-than", "0s", "--yes")
+    assert done["removed"] and done["points"] == 500 and told(s, "gc", "--older-than", "0s", "--yes")["runs"] == []
+    shown = told(s, "show", s.id("id2"))  # the summary stays
+    assert shown["points"] == 500 and sum(m["count"] for m in shown["metrics"]) == 500
+    assert told(s, "show", s.id("id2"), "--metric", shown["metrics"][0]["name"])["value"] == []
+    verified = told(s, "verify", s.id("id2"))
+    assert verified["ok"] and verified["evicted"] == 500
+    assert sums(s)["waiting"] == 0
+    good_sync(s, s.uri)
+    check(s, experiment)
+
+
+def test_gc_leaves_living_slots_and_what_waits(s, experiment):
+    record(s, experiment)
+    good_sync(s, s.uri)
+    trainer = s.start("start", experiment, "live", "id", "id2", "points", 1, 1, 20, 0, 1, "flush", "durable", 20000, "id",
+                      "there", "await", s.folder / "end")
+    until = time.monotonic() + 60
+    while not (s.folder / "there").exists():
+        assert time.monotonic() < until, s.tail()
+        time.sleep(0.05)
+    plan = told(s, "gc", "--older-than", "0s", "--yes")  # the trainer took the slot over
+    assert plan["runs"] == [] and f"process {trainer.pid}" in plan["notes"][0]
+    (s.folder / "end").write_text("")
+    assert s._finish(trainer, 60, 0) == 0
+    done = told(s, "gc", "--older-than", "0s", "--yes")
+    assert [r["id"] for r in done["runs"]] == [s.id("id")]  # the other one waits
+    good_sync(s, s.uri)
+    assert sum(s.rest.points(s.rest.by_uid(experiment, s.id("id2"))).values()) == 20
+
+
+def test_gc_of_deleted_runs_that_were_never_delivered(s, experiment):
+    record(s, experiment)
+    told(s, "delete", s.id("id"))
+    assert told(s, "gc", "--older-than", "0s", "--dry-run")["runs"] == []
+    done = told(s, "gc", "--older-than", "0s", "--deleted", "--yes")
+    assert [(r["id"], r["delivered"], r["deleted"]) for r in done["runs"]] == [(s.id("id"), False, True)]
+    assert listed(s, "--deleted") == [s.id("id")]
+    s.mlops("sync", "--to", s.uri)  # a new destination is told what is no longer there
+    d = sums(s)
+    assert d["delivered"] == 0 and d["waiting"] == 0 and d["dropped"] == told(s, "status")["accepted"]
+
+
+def test_gc_bad_input(s, experiment):
+    record(s, experiment)
+    for bad in ("30", "d", "-1d", "3w", "1 d", ""):
+        assert in_pipe(s, "gc", f"--older-than={bad}")[0] == USAGE
+    refused(s, "gc", "--older-than", "30", rc=USAGE, says="30d")
+    refused(s, "gc", "--root", s.folder / "nowhere", rc=NOT_FOUND, says="no buffer")
+    assert in_pipe(s, "gc", "--keep", "x")[0] == USAGE
+    rc, shown = in_terminal(s, "gc", "--older-than", "3w")
+    assert rc == USAGE and "30d" in shown
