@@ -110,4 +110,17 @@ struct GcReport {
 /// Slots of living processes are left alone, and said.
 MLOPS_API Result<GcReport> gc(const GcOptions& options);
 
+struct RootInfo {
+  std::string path;
+  std::string from;       ///< why it is listed: "given", "MLOPS_HOME", "upwards", "default", "below"
+  bool in_force = false;  ///< what `root` stands for here
+  bool exists = false;
+  std::uint64_t bytes = 0, runs = 0, waiting = 0;  ///< waiting: points, summed over destinations
+  Status status;                                   ///< why it cannot be read
+};
+/// The root in force first, then other `.mlops` folders above the current one, then those at most `depth` folders below
+/// it (hidden ones and links are not entered, nor more than 20,000 folders looked at). There is no list of roots
+/// elsewhere on the machine.
+MLOPS_API Result<std::vector<RootInfo>> roots(const std::string& root, int depth = 4);
+
 MLOPS_NAMESPACE_END

@@ -14,6 +14,7 @@ std::vector<Command> all_commands() {
       sync_command(),     // to a server
       verify_command(),   //
       remote_command(),   //
+      roots_command(),    // where it is
       version_command(),
   };
 }

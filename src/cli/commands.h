@@ -9,6 +9,7 @@ Command delete_command();
 Command gc_command();
 Command remote_command();
 Command restore_command();
+Command roots_command();
 Command runs_command();
 Command show_command();
 Command status_command();

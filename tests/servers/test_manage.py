@@ -476,3 +476,24 @@ def test_gc_bad_input(s, experiment):
     assert in_pipe(s, "gc", "--keep", "x")[0] == USAGE
     rc, shown = in_terminal(s, "gc", "--older-than", "3w")
     assert rc == USAGE and "30d" in shown
+
+
+# -- roots ---------------------------------------------------------------------------------------------------------------
+def test_roots(s, experiment):
+    record(s, experiment)
+    here = s.folder
+    below, hidden = here / "a" / "b" / ".mlops", here / ".cache" / ".mlops"
+    below.mkdir(parents=True), hidden.mkdir(parents=True)
+    [force, other] = told(s, "roots")["roots"]
+    assert (force["path"], force["from"], force["in_force"], force["runs"]) == (str(s.root.resolve()), "MLOPS_HOME", True, 1)
+    assert force["bytes"] > 0 and force["waiting"] == 0  # no destination is known
+    assert (other["path"], other["from"], other["runs"]) == (str(below.resolve()), "below", 0)
+    assert len(told(s, "roots", "--depth", 1)["roots"]) == 1
+    in_pipe(s, "remote", "add", "lab", s.uri)
+    assert told(s, "roots")["roots"][0]["waiting"] == told(s, "status", rc=1)["accepted"]
+    [given, *_] = told(s, "roots", "--root", here / "none")["roots"]
+    assert given["from"] == "given" and not given["exists"]
+    rc, shown = in_terminal(s, "roots")
+    assert rc == 0 and "in force" in shown and str(below.resolve()) in shown
+    refused(s, "roots", "--depth", 99, rc=USAGE, says="0 to 32")
+    assert in_pipe(s, "roots", "--depth", "x")[0] == USAGE
