@@ -25,7 +25,7 @@ struct DeliverProgress {
 
 struct DeliverOptions {
   std::string root{};         ///< as in Options
-  std::string to{};           ///< tracking URI; default MLFLOW_TRACKING_URI, else the root's only destination
+  std::string to{};           ///< tracking URI, or a remote's name; MLFLOW_TRACKING_URI; the root's only destination
   Credentials credentials{};  ///< completed from the environment as in Client::open
   bool follow = false;        ///< stay: deliver live beside trainers, take over within 2 s, until *stop
   bool dry_run = false;       ///< count only, take no lock, send nothing
@@ -61,7 +61,7 @@ struct VerifyReport {
 };
 struct VerifyOptions {
   std::string root{};
-  std::string to{};
+  std::string to{};  ///< as in DeliverOptions
   Credentials credentials{};
 };
 /// Compares what the server holds with what was accepted for a run. Blocks; reads only.

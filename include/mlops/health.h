@@ -24,7 +24,8 @@ struct DestinationHealth {
   bool deliverer_here = false;     ///< this process delivers; else another one does, or none
   std::uint64_t delivered = 0;     ///< points
   std::uint64_t waiting = 0;       ///< points buffered and not delivered
-  std::uint64_t dead_letters = 0;  ///< records the server refused for good
+  std::uint64_t dead_letters = 0;  ///< records the server refused for good, or that were given up
+  std::uint64_t dropped = 0;       ///< points among them
   std::uint64_t retries = 0;
   std::uint64_t requests = 0;
   std::uint64_t bytes_sent = 0;

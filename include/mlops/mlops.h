@@ -1,10 +1,12 @@
-// Everything a trainer needs. Reading order: client.h, run.h, metric.h, options.h, health.h, reader.h, delivery.h.
+// Everything a trainer needs. Reading order: client.h, run.h, metric.h, options.h, health.h, reader.h, delivery.h,
+// manage.h.
 #pragma once
 
 #include "mlops/client.h"
 #include "mlops/config.h"
 #include "mlops/delivery.h"
 #include "mlops/health.h"
+#include "mlops/manage.h"
 #include "mlops/metric.h"
 #include "mlops/options.h"
 #include "mlops/reader.h"

@@ -59,8 +59,9 @@ struct SystemMetrics {
 /// system metrics are each client's own.
 struct Options {
   std::string root{};  ///< the buffer's folder; MLOPS_HOME, else `.mlops` found upwards from here, else ./.mlops
-  std::string tracking_uri{};  ///< http(s) URI without credentials; MLFLOW_TRACKING_URI; none = local only
-  bool deliver = true;         ///< false: buffer only, even with a tracking URI (MLOPS_DELIVER=0)
+  /// http(s) URI without credentials, or the name of a remote of this root; MLFLOW_TRACKING_URI; none = local only
+  std::string tracking_uri{};
+  bool deliver = true;  ///< false: buffer only, even with a tracking URI (MLOPS_DELIVER=0)
   Credentials credentials{};
   std::string host{};  ///< folder name of this machine below the root; MLOPS_HOST, default the host name
   WhenFull when_full = WhenFull::wait;

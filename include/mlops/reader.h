@@ -38,6 +38,7 @@ struct RunSummary {
   RunStatus status = RunStatus::running;
   bool left_open = false;                 ///< RUNNING without a process, until somebody ends it (Run::leave)
   bool live = false;                      ///< its process is alive
+  bool deleted = false;                   ///< out of sight until it is restored (mlops/manage.h)
   std::int64_t start_ms = 0, end_ms = 0;  ///< end 0 while running
   std::uint64_t points = 0;
   Pairs params, tags;
@@ -52,7 +53,8 @@ struct RunQuery {
   std::string filter{};
   std::vector<std::string> order_by{};  ///< "metrics.loss ASC", "start_time DESC"; default newest start first
   std::string experiment{};             ///< only its runs; empty: all
-  std::uint64_t limit = 0;              ///< at most so many; 0: all
+  enum class Shown { active, deleted, all } shown = Shown::active;  ///< as MLflow's run_view_type
+  std::uint64_t limit = 0;                                          ///< at most so many; 0: all
 };
 
 /// What a reader met and had to leave out. The rest is readable.

@@ -117,6 +117,8 @@ std::string encode_run(const model::RunRow& run) {
   row.set_merged(run.merged);
   row.set_dropped(run.dropped);
   row.set_left_open(run.left_open);
+  row.set_deleted(run.deleted);
+  row.set_lifecycle_ms(run.lifecycle_ms);
   return row.SerializeAsString();
 }
 Status decode_run(std::string_view bytes, model::RunRow* run) {
@@ -137,6 +139,8 @@ Status decode_run(std::string_view bytes, model::RunRow* run) {
   run->merged = row.merged();
   run->dropped = row.dropped();
   run->left_open = row.left_open();
+  run->deleted = row.deleted();
+  run->lifecycle_ms = row.lifecycle_ms();
   return {};
 }
 

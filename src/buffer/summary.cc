@@ -9,7 +9,7 @@
 namespace mlops::buffer {
 namespace {
 
-constexpr std::uint64_t kAttached = 1, kLeftOpen = 2;  // flags of a run
+constexpr std::uint64_t kAttached = 1, kLeftOpen = 2, kDeleted = 16, kLifecycle = 32;  // flags of a run
 
 void put_signed(std::string* out, std::int64_t v) { put_varint(out, zigzag(static_cast<std::uint64_t>(v))); }
 std::int64_t get_signed(ByteReader* in) { return static_cast<std::int64_t>(unzigzag(in->varint())); }
@@ -43,7 +43,10 @@ void put_row(std::string* out, const model::RunRow& row) {
   put_text(out, row.experiment);
   put_text(out, row.name);
   put_varint(out, static_cast<std::uint64_t>(row.status));
-  put_varint(out, (row.attached ? kAttached : 0) | (row.left_open ? kLeftOpen : 0));
+  const bool lifecycle = row.lifecycle_ms != 0;
+  put_varint(out, (row.attached ? kAttached : 0) | (row.left_open ? kLeftOpen : 0) | (row.deleted ? kDeleted : 0) |
+                      (lifecycle ? kLifecycle : 0));
+  if (lifecycle) put_signed(out, row.lifecycle_ms);
   put_signed(out, row.start_ms);
   put_signed(out, row.end_ms);
   put_signed(out, row.last_ms);
@@ -63,6 +66,8 @@ model::RunRow get_row(ByteReader* in) {
   const std::uint64_t flags = in->varint();
   row.attached = (flags & kAttached) != 0;
   row.left_open = (flags & kLeftOpen) != 0;
+  row.deleted = (flags & kDeleted) != 0;
+  if ((flags & kLifecycle) != 0) row.lifecycle_ms = get_signed(in);
   row.start_ms = get_signed(in);
   row.end_ms = get_signed(in);
   row.last_ms = get_signed(in);

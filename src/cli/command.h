@@ -43,7 +43,7 @@ struct Command {
   std::string json{};   // the shape that --json prints; empty: there is no --json
   std::vector<Example> examples{};
   std::function<int(const Common&)> run{};  // prints to stdout, complains to stderr, returns the exit code
-  std::vector<Command> verbs{};             // `mlops remote add`: then run is empty
+  std::vector<Command> verbs{};             // `mlops remote add`; with a run of its own `mlops stuck` stands alone, too
   bool has_root = true;
 };
 

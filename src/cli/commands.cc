@@ -14,9 +14,15 @@ std::vector<Command> all_commands() {
       log_command(),      //
       tail_command(),     //
       exec_command(),     //
+      delete_command(),   // what shall be there
+      restore_command(),  //
+      gc_command(),       //
       status_command(),   // how it stands
+      stuck_command(),    //
       sync_command(),     // to a server
       verify_command(),   //
+      remote_command(),   //
+      roots_command(),    // where it is
       version_command(),
   };
 }

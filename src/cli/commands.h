@@ -5,6 +5,11 @@
 
 namespace mlops::cli {
 
+Command delete_command();
+Command gc_command();
+Command remote_command();
+Command restore_command();
+Command roots_command();
 Command runs_command();
 Command experiments_command();
 Command show_command();
@@ -16,6 +21,7 @@ Command log_command();
 Command tail_command();
 Command exec_command();
 Command status_command();
+Command stuck_command();
 Command sync_command();
 Command verify_command();
 Command version_command();

@@ -45,7 +45,7 @@ void add(::CLI::App* parent, const Command& command, Common* common, int* code) 
     }
   }
   if (!command.verbs.empty()) {
-    app->require_subcommand(1);
+    app->require_subcommand(command.run ? 0 : 1, 1);  // with a work of its own it can stand alone
     for (const Command& verb : command.verbs) add(app, verb, common, code);
   }
   if (command.run) {
@@ -53,7 +53,9 @@ void add(::CLI::App* parent, const Command& command, Common* common, int* code) 
       app->add_option("--root", common->root, "The buffer's folder [MLOPS_HOME; .mlops found upwards from here]");
     }
     if (!command.json.empty()) app->add_flag("--json", common->json, "Print JSON");
-    app->callback([&command, common, code] { *code = command.run(*common); });
+    app->callback([&command, common, code, app] {
+      if (app->get_subcommands().empty()) *code = command.run(*common);
+    });
   }
   app->footer(footer_of(command));
 }

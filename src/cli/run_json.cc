@@ -17,6 +17,7 @@ void put_run(const RunSummary& run, JsonOut* out) {
   out->field("name", run.name).field("parent_id", run.parent_id).field("status", run_status_name(run.status));
   out->field("live", run.live)
       .field("left_open", run.left_open)
+      .field("deleted", run.deleted)
       .field("start_ms", run.start_ms)
       .field("end_ms", run.end_ms);
   out->field("points", run.points);

@@ -15,6 +15,7 @@ namespace {
 
 struct Arguments {
   RunQuery query;
+  bool deleted = false, all = false;
   std::string columns = "id,name,experiment,status,started,took,points";
   double watch_seconds = 0;
 };
@@ -76,7 +77,9 @@ int watch(const Reader& reader, const Arguments& arguments, const std::vector<Co
   }
 }
 
-int list(const Common& common, const Arguments& arguments) {
+int list(const Common& common, Arguments arguments) {
+  using Shown = RunQuery::Shown;
+  arguments.query.shown = arguments.all ? Shown::all : arguments.deleted ? Shown::deleted : Shown::active;
   const Result<std::vector<Column>> columns = read_columns(arguments.columns);
   if (!columns.ok()) return fail(columns.status());
   if (columns->empty()) return fail(Status(StatusCode::invalid_argument, "--columns names no column"));
@@ -110,6 +113,8 @@ Command runs_command() {
       {"-o,--order-by", "\"metrics.loss ASC\"; may be given again for ties [newest start first]", &a->query.order_by},
       {"-c,--columns", "What to show [id,name,experiment,status,started,took,points]", &a->columns},
       {"-n,--limit", "At most so many", &a->query.limit},
+      {"--deleted", "Only deleted runs", &a->deleted},
+      {"--all", "Deleted runs too", &a->all},
       {"--watch", "Draw it again every so many seconds, until Ctrl-C", &a->watch_seconds},
   };
   command.about =

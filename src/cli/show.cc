@@ -69,8 +69,9 @@ int show(const Common& common, const Arguments& arguments) {
     std::printf("%s\n", out.text().c_str());
     return kOk;
   }
-  std::printf("run         %s\nname        %s\nexperiment  %s\nstatus      %s\n", run->id.c_str(), run->name.c_str(),
-              run->experiment.c_str(), status_text(*run).c_str());
+  std::printf("run         %s\nname        %s\nexperiment  %s\nstatus      %s%s\n", run->id.c_str(), run->name.c_str(),
+              run->experiment.c_str(), status_text(*run).c_str(),
+              run->deleted ? ": `mlops restore` brings it back" : "");
   if (!run->parent_id.empty()) std::printf("parent      %s\n", run->parent_id.c_str());
   std::printf("on server   %s\n", run->server_id.empty() ? "not yet" : run->server_id.c_str());
   std::printf("started     %s\n", time_text(run->start_ms).c_str());
@@ -116,7 +117,7 @@ Command show_command() {
       "BEST is the least value of what is named like a loss, an error or a time, else the greatest. The small curve is "
       "of the means, from the first step to the last; of more than two million points, of some blocks evenly chosen.";
   command.json =
-      R"({"id", "server_id", "experiment", "name", "parent_id", "status", "live", "left_open", "start_ms", "end_ms", "points", )"
+      R"({"id", "server_id", "experiment", "name", "parent_id", "status", "live", "left_open", "deleted", "start_ms", "end_ms", "points", )"
       R"("params", "tags", "metrics": [{"name", "count", "last", "last_step", "last_time_ms", "min", "max", )"
       R"("min_step", "max_step"}]}; with --metric {"metric", "step": [], "time_ms": [], "value": []})";
   command.examples = {{"mlops show $RUN", "what a run is and how its metrics stand"},

@@ -24,7 +24,10 @@ void print_json(const std::string& root, const Health& h) {
   out.key("destinations").begin_array();
   for (const DestinationHealth& d : h.destinations) {
     out.begin_object().field("name", d.name).field("uri", d.uri).field("state", level_state_text(d.state));
-    out.field("delivered", d.delivered).field("waiting", d.waiting).field("dead_letters", d.dead_letters);
+    out.field("delivered", d.delivered)
+        .field("waiting", d.waiting)
+        .field("dead_letters", d.dead_letters)
+        .field("dropped", d.dropped);
     out.field("retries", d.retries).field("requests", d.requests).field("bytes_sent", d.bytes_sent);
     out.field("lag_seconds", d.lag_seconds).key("last_error");
     put_status(d.last_error, &out);
@@ -62,7 +65,10 @@ int print(const Common& common) {
   for (const DestinationHealth& d : health->destinations) {
     std::printf("\n%s\n  state      %s\n  delivered  %s points\n  waiting    %s\n", d.uri.c_str(),
                 level_state_text(d.state), count_text(d.delivered).c_str(), count_text(d.waiting).c_str());
-    if (d.dead_letters != 0) std::printf("  refused    %s records\n", count_text(d.dead_letters).c_str());
+    if (d.dead_letters != 0) {
+      std::printf("  refused    %s records, %s of them points: `mlops stuck`\n", count_text(d.dead_letters).c_str(),
+                  count_text(d.dropped).c_str());
+    }
     if (!d.last_error.ok()) std::printf("  last error %s\n", d.last_error.to_string().c_str());
     if (const std::string todo = advice(d); !todo.empty()) std::printf("  what to do %s\n", todo.c_str());
   }
@@ -77,7 +83,7 @@ Command status_command() {
   command.json =
       R"({"root", "accepted", "merged", "buffered", "durable", "dropped": {reason: count}, "disk_bytes", )"
       R"("buffer": {"code", "message"}, "destinations": [{"name", "uri", "state", "delivered", "waiting", )"
-      R"("dead_letters", "retries", "requests", "bytes_sent", "lag_seconds", "last_error": {"code", "message"}, )"
+      R"("dead_letters", "dropped", "retries", "requests", "bytes_sent", "lag_seconds", "last_error": {"code", "message"}, )"
       R"("advice"}]})";
   command.examples = {{"mlops status", "how it stands, and what to do about it"},
                       {"mlops status --json | jq .destinations", "the same, for a script"}};

@@ -104,7 +104,7 @@ Command sync_command() {
   auto a = std::make_shared<Arguments>();
   Command command{"sync", "Deliver a root to a server"};
   command.options = {
-      {"--to", "Tracking URI [MLFLOW_TRACKING_URI; the root's only destination]", &a->to, false, Takes::uri},
+      {"--to", "Tracking URI or remote [MLFLOW_TRACKING_URI; the root's only one]", &a->to, false, Takes::uri},
       {"--follow", "Stay and deliver live, beside trainers, until Ctrl-C", &a->follow},
       {"--dry-run", "Count what waits; send nothing, lock nothing", &a->dry_run},
       {"--keep-dead-runs", "Do not end runs whose process died (they are ended KILLED)", &a->keep_dead},

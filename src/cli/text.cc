@@ -90,7 +90,7 @@ std::string duration_text(std::int64_t ms) {
 
 std::string status_text(const RunSummary& run) {
   const bool gone = run.status == RunStatus::running && !run.live && !run.left_open;
-  return std::string(run_status_name(run.status)) + (gone ? " (process gone)" : "");
+  return std::string(run_status_name(run.status)) + (gone ? " (process gone)" : "") + (run.deleted ? " (deleted)" : "");
 }
 
 bool lower_is_better(std::string_view metric) {

@@ -63,7 +63,7 @@ Command verify_command() {
   Command command{"verify", "Compare what the server holds of a run with what was accepted"};
   command.options = {
       {"run", "Run id: ours, the server's, or a prefix", &a->run, true, Takes::run},
-      {"--to", "Tracking URI [MLFLOW_TRACKING_URI; the root's only destination]", &a->to, false, Takes::uri},
+      {"--to", "Tracking URI or remote [MLFLOW_TRACKING_URI; the root's only one]", &a->to, false, Takes::uri},
   };
   command.about = "Exits with 1 when there are differences or undelivered points.";
   command.json =

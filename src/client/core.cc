@@ -30,12 +30,13 @@ namespace detail {
 
 using client::millis_left;
 
-void Core::want_engine(const std::string& uri, const Credentials& credentials) {
+void Core::want_engine(const client::WantedEngine& want) {
   {
     const std::lock_guard<std::mutex> lock(engines_mutex);
-    if (std::find(engine_uris.begin(), engine_uris.end(), uri) != engine_uris.end()) return;
-    engine_uris.push_back(uri);
-    wanted.push_back({uri, credentials});
+    const std::string& name = want.destination.name;
+    if (std::find(engine_names.begin(), engine_names.end(), name) != engine_names.end()) return;
+    engine_names.push_back(name);
+    wanted.push_back(want);
   }
   engines_changed.notify_all();
 }
@@ -65,7 +66,7 @@ void Core::starter_main() {
     lock.unlock();
     sync::EngineOptions options;
     options.slot_dir = slot_dir;
-    options.destination = {ledger::destination_name(want.uri), want.uri};
+    options.destination = want.destination;
     options.credentials = want.credentials;
     options.reader = reader;
     options.durable_beat = [this] { return drain->durable_beat(); };
@@ -78,7 +79,8 @@ void Core::starter_main() {
       engines_changed.notify_all();
     } else {
       engine_error = engine.status();
-      base::log(base::LogLevel::warn, "delivery to " + want.uri + " cannot start: " + engine_error.to_string());
+      base::log(base::LogLevel::warn,
+                "delivery to " + want.destination.uri + " cannot start: " + engine_error.to_string());
       if (engines_changed.wait_for(lock, std::chrono::seconds(5), [this] { return stopping; })) return;
     }
   }
@@ -116,7 +118,7 @@ Status Core::flush_delivered(std::int64_t until, const base::Uid& run) {
   }
   {
     std::unique_lock<std::mutex> lock(engines_mutex);
-    if (engine_uris.empty()) return client::no_destination();
+    if (engine_names.empty()) return client::no_destination();
     const bool started = engines_changed.wait_for(lock, std::chrono::milliseconds(millis_left(until)),
                                                   [this] { return stopping || wanted.empty(); });
     if (!started) {
@@ -249,6 +251,7 @@ void Core::add_health(Health* out) {
     known->delivered += h.delivered;
     known->waiting += h.waiting;
     known->dead_letters += h.dead_letters;
+    known->dropped += h.dropped;
     known->retries += h.retries;
     known->requests += h.requests;
     known->bytes_sent += h.bytes_sent;
@@ -260,8 +263,8 @@ void Core::add_health(Health* out) {
   const std::lock_guard<std::mutex> lock(engines_mutex);
   for (const auto& want : wanted) {
     DestinationHealth h;
-    h.name = ledger::destination_name(want.uri);
-    h.uri = want.uri;
+    h.name = want.destination.name;
+    h.uri = want.destination.uri;
     h.state = LaneState::waiting;
     h.last_error = engine_error;
     out->destinations.push_back(std::move(h));

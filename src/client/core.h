@@ -30,6 +30,7 @@
 #include "client/env.h"
 #include "drain/drain.h"
 #include "journal/journal.h"
+#include "ledger/ledger.h"
 #include "mlops/client.h"
 #include "sync/engine.h"
 
@@ -68,7 +69,7 @@ struct RunState {
 };
 
 struct WantedEngine {
-  std::string uri;
+  ledger::Destination destination;
   Credentials credentials;
 };
 
@@ -96,14 +97,14 @@ struct Core {
   std::mutex engines_mutex;
   std::condition_variable engines_changed;
   std::vector<std::shared_ptr<sync::Engine>> engines;  // one per destination
-  std::vector<std::string> engine_uris;
+  std::vector<std::string> engine_names;
   std::vector<client::WantedEngine> wanted;  // not started yet
   Status engine_error;                       // why the last one could not be started
   bool stopping = false;
   std::thread starter;
 
   /// Asks for a destination; started once the database is open. The same one again is a no-op.
-  void want_engine(const std::string& uri, const Credentials& credentials);
+  void want_engine(const client::WantedEngine& want);
   std::vector<std::shared_ptr<sync::Engine>> current_engines();
   /// Everything accepted before the call has reached `level`; a zero `run` means every run this process touched.
   Status flush(Level level, Millis deadline, const base::Uid& run);

@@ -9,13 +9,13 @@
 #include <algorithm>
 #include <chrono>
 #include <map>
-#include <set>
 #include <thread>
 
 #include "base/base.h"
 #include "client/core.h"
 #include "client/delivery_target.h"
 #include "client/lifecycle.h"
+#include "client/remotes.h"
 #include "drain/drain.h"
 #include "drain/slot.h"
 #include "ledger/ledger.h"
@@ -33,30 +33,21 @@ Result<Target> find_target(const std::string& given_root, const std::string& to,
   if (!base::exists(target.root)) {
     return Status(StatusCode::not_found, "there is no buffer at " + target.root + ": give --root, or set MLOPS_HOME");
   }
-  Result<std::string> uri = resolve_uri(to, environment);
+  Result<std::string> uri = resolve_uri(to, environment, target.root);
   if (!uri.ok()) return uri.status();
-  target.destination.uri = *uri;
-  if (target.destination.uri.empty()) {
-    std::set<std::string> known;
-    Result<std::vector<drain::SlotInfo>> slots = drain::find_slots(target.root);
-    if (!slots.ok()) return slots.status();
-    for (const drain::SlotInfo& slot : *slots) {
-      Result<std::vector<std::string>> names = ledger::Ledger::list(slot.dir);
-      if (!names.ok()) continue;
-      for (const std::string& name : *names) {
-        Result<ledger::Ledger::Snapshot> snapshot = ledger::Ledger::read(slot.dir, name);
-        if (snapshot.ok()) known.insert(snapshot->destination.uri);
-      }
+  if (uri->empty()) {
+    Result<std::vector<KnownDestination>> known = known_destinations(target.root);
+    if (!known.ok()) return known.status();
+    if (known->size() != 1) {
+      std::string words = known->empty() ? "nobody has said where to deliver"
+                                         : "this root delivers to " + std::to_string(known->size()) + " servers";
+      for (const KnownDestination& k : *known) words += " " + k.destination.name + " (" + k.destination.uri + ")";
+      return Status(StatusCode::invalid_argument, words + ": give --to URI or NAME, or set MLFLOW_TRACKING_URI");
     }
-    if (known.size() != 1) {
-      std::string words = known.empty() ? "nobody has said where to deliver"
-                                        : "this root delivers to " + std::to_string(known.size()) + " servers";
-      for (const std::string& one : known) words += " " + one;
-      return Status(StatusCode::invalid_argument, words + ": give --to URI or set MLFLOW_TRACKING_URI");
-    }
-    target.destination.uri = *known.begin();
+    target.destination = known->front().destination;
+  } else {
+    target.destination = destination_of(target.root, *uri);
   }
-  target.destination.name = ledger::destination_name(target.destination.uri);
   target.credentials = credentials_from_environment(credentials);
   return target;
 }
@@ -65,11 +56,15 @@ namespace {
 
 constexpr Millis kOpenPatience{20'000};
 
-// When somebody last took the slot: its lock file is written then.
-std::int64_t lock_time(const std::string& dir) {
+std::int64_t written_at(const std::string& path) {
   struct stat st{};
-  if (::stat((dir + "/lock").c_str(), &st) != 0) return -1;
+  if (::stat(path.c_str(), &st) != 0) return -1;
   return st.st_mtim.tv_sec * 1'000'000'000 + st.st_mtim.tv_nsec;
+}
+
+// When somebody last took the slot (its lock file is written then), or changed what is to be delivered of it.
+std::int64_t changed_at(const std::string& dir, const std::string& destination) {
+  return std::max(written_at(dir + "/lock"), written_at(dir + "/delivery/" + destination + "/ledger"));
 }
 
 // Points of a slot that its ledger does not show as delivered or dead, by summary and ledger files alone.
@@ -94,8 +89,8 @@ Count count_slot(const std::string& dir, const std::string& destination) {
     if (snapshot.ok()) {
       const auto lane = snapshot->lanes.find(entry.row.uid);
       if (lane != snapshot->lanes.end()) {
-        done = std::min(entry.row.points, lane->second.delivered + lane->second.dead);
-        finished = lane->second.cursor >= entry.row.next_seq;
+        done = std::min(entry.row.points, lane->second.delivered + lane->second.dead_points);
+        finished = lane->second.cursor >= entry.row.next_seq && done >= entry.row.points;
         if (!lane->second.parked.empty()) ++count.parked;
       }
     }
@@ -186,7 +181,8 @@ class Deliverer {
         }
       }
       const auto settled = settled_.find(slot.dir);
-      if (settled != settled_.end() && !slot.alive && settled->second == lock_time(slot.dir)) continue;
+      if (settled != settled_.end() && !slot.alive && settled->second == changed_at(slot.dir, target_.destination.name))
+        continue;
       settled_.erase(slot.dir);
       take(slot);
     }
@@ -206,7 +202,7 @@ class Deliverer {
       if (s.code() != StatusCode::unavailable) {
         if (options_.follow)
           base::log(base::LogLevel::warn, problems_[info.dir].to_string());  // else the report says it
-        settled_[info.dir] = lock_time(info.dir);
+        settled_[info.dir] = changed_at(info.dir, target_.destination.name);
       }
       return;
     }
@@ -323,7 +319,7 @@ class Deliverer {
       if (options_.follow && alone) {  // give the slot back: the next process may want it
         const std::string dir = work->dir;
         close(work);
-        settled_[dir] = lock_time(dir);
+        settled_[dir] = changed_at(dir, target_.destination.name);
         it = works_.erase(it);
       } else {
         ++it;
@@ -428,7 +424,7 @@ class Deliverer {
   Target target_;
   std::int64_t start_;
   std::map<std::string, std::unique_ptr<Work>> works_;
-  std::map<std::string, std::int64_t> settled_;  // free slots with nothing left to do, and when they were last locked
+  std::map<std::string, std::int64_t> settled_;  // free slots with nothing left to do, and when they last changed
   DeliverReport closed_;                         // of slots given back
   std::uint64_t closed_total_ = 0;
   std::map<std::string, Status> problems_;  // slots that cannot be opened, and why

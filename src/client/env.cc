@@ -9,7 +9,9 @@
 
 #include "base/base.h"
 #include "base/file.h"
+#include "client/remotes.h"
 #include "http/http.h"
+#include "ledger/remotes.h"
 #include "model/limits.h"
 
 namespace mlops::client {
@@ -185,13 +187,19 @@ Result<std::string> resolve_root(const std::string& given, const Environment& en
   return out;
 }
 
-Result<std::string> resolve_uri(const std::string& given, const Environment& environment) {
+Result<std::string> resolve_uri(const std::string& given, const Environment& environment, const std::string& root) {
   const std::string& uri = given.empty() ? environment.tracking_uri : given;
   if (uri.empty()) return std::string();
+  if (uri.find("://") == std::string::npos) {
+    if (const std::string named = uri_of_name(root, uri); !named.empty()) return named;
+  }
   Result<std::string> checked = http::check_uri(uri);
   if (checked.ok()) return checked;
-  return Status(checked.status().code(), std::string(given.empty() ? "MLFLOW_TRACKING_URI: " : "tracking URI: ") +
-                                             std::string(checked.status().message()));
+  const bool word = ledger::check_remote_name(uri).ok();
+  return Status(checked.status().code(),
+                std::string(given.empty() ? "MLFLOW_TRACKING_URI: " : "tracking URI: ") +
+                    std::string(checked.status().message()) +
+                    (word ? "; nor is it the name of a remote here (`mlops remote list`)" : ""));
 }
 
 Result<Options> complete_options(Options o, const Environment& environment) {
@@ -199,7 +207,7 @@ Result<Options> complete_options(Options o, const Environment& environment) {
   Result<std::string> root = resolve_root(o.root, environment);
   if (!root.ok()) return root.status();
   o.root = *root;
-  Result<std::string> uri = resolve_uri(o.tracking_uri, environment);
+  Result<std::string> uri = resolve_uri(o.tracking_uri, environment, o.root);
   if (!uri.ok()) return uri.status();
   o.tracking_uri = *uri;
   if (o.deliver && is_no(environment.deliver)) o.deliver = false;

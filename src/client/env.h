@@ -42,7 +42,8 @@ Credentials credentials_from_environment(Credentials given);
 /// The root: given, else MLOPS_HOME, else `.mlops` found upwards from the current folder, else ./.mlops. Absolute,
 /// links of the existing part resolved, so that two spellings of one folder are one root.
 Result<std::string> resolve_root(const std::string& given, const Environment& environment);
-/// As given, else from the environment; checked and normalised; empty when there is none.
-Result<std::string> resolve_uri(const std::string& given, const Environment& environment);
+/// As given, else from the environment; the name of a destination that `root` knows stands for its URI; checked and
+/// normalised; empty when there is none.
+Result<std::string> resolve_uri(const std::string& given, const Environment& environment, const std::string& root);
 
 }  // namespace mlops::client

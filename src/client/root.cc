@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "client/core.h"
 #include "client/lifecycle.h"
+#include "client/remotes.h"
 
 namespace mlops::client {
 
@@ -42,14 +43,14 @@ Result<Core*> start_core(Root* root, std::unique_ptr<drain::Slot> slot) {
   std::ignore = core.release();  // never destroyed
   raw->writer = writer->release();
   journal::bind_core(raw, raw->writer);
-  raw->drain = drain::Drain::start(std::move(slot), raw->writer, {root->options, root->path, true});
+  raw->drain = drain::Drain::start(std::move(slot), raw->writer, {root->options, root->path});
   raw->drain->on_beat([raw] {
     for (const auto& engine : raw->current_engines()) engine->wake();
   });
   Registry& r = registry();
   r.all_cores.push_back(raw);
   root->cores.push_back(raw);
-  for (const WantedEngine& d : root->destinations) raw->want_engine(d.uri, d.credentials);
+  for (const WantedEngine& d : root->destinations) raw->want_engine(d);
   raw->starter = std::thread([raw] { raw->starter_main(); });
   return raw;
 }
@@ -151,9 +152,10 @@ Result<Core*> add_core(Root* root, const std::string& slot_dir) {
 
 void add_destination(Root* root, const std::string& uri, const Credentials& credentials) {
   install_delivery_lifecycle();
+  const WantedEngine want{destination_of(root->path, uri), credentials};
   const std::lock_guard<std::mutex> lock(registry().mutex);
-  root->destinations.push_back({uri, credentials});
-  for (Core* core : root->cores) core->want_engine(uri, credentials);
+  root->destinations.push_back(want);
+  for (Core* core : root->cores) core->want_engine(want);
 }
 
 std::vector<Core*> cores_of(Root* root) {

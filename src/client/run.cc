@@ -226,7 +226,7 @@ Result<std::string> Run::server_id(Millis deadline) const {
     bool any = false;
     {
       const std::lock_guard<std::mutex> lock(core->engines_mutex);
-      any = !core->engine_uris.empty();
+      any = !core->engine_names.empty();
     }
     if (!any) {
       return Status(StatusCode::failed_precondition, "nothing is delivered from here: no tracking URI is set");

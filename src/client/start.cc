@@ -185,6 +185,10 @@ class Starter {
   }
 
   Result<std::shared_ptr<RunState>> resume_here(Core* core, const model::RunRow& row) {
+    if (row.deleted) {
+      return Status(StatusCode::failed_precondition,
+                    "run " + row.uid.hex() + " is deleted: `mlops restore` brings it back");
+    }
     experiment_ = row.experiment;
     const Role role = row.attached ? Role::attached : Role::owner;
     return begin(core, row.uid, static_cast<std::int64_t>(row.starts) + 1, role, row.name, row.params, false);
@@ -259,7 +263,8 @@ class Starter {
       Result<std::vector<model::RunRow>> rows = (*reader)->runs();
       if (!rows.ok()) return rows.status();
       for (const model::RunRow& row : *rows) {
-        if (row.attached || row.name != name || row.experiment != experiment_ || row.start_ms <= start) continue;
+        if (row.attached || row.deleted || row.name != name || row.experiment != experiment_ || row.start_ms <= start)
+          continue;
         best = row.uid;
         start = row.start_ms;
       }

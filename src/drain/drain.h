@@ -23,7 +23,9 @@ namespace mlops::drain {
 struct DrainOptions {
   Options client;  // beat, retention, quota
   std::string root;
-  bool end_dead_runs = true;  // runs that a dead process left RUNNING are ended KILLED at their last record
+  std::vector<base::Uid> evict{};  // at close: ended runs that are proved to be everywhere, whatever their age
+  bool evict_deleted = false;      // of those also deleted ones that are not proved
+  bool end_dead_runs = true;       // runs that a dead process left RUNNING are ended KILLED at their last record
 };
 
 struct DrainStats {

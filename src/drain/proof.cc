@@ -6,6 +6,7 @@
 #include "base/base.h"
 #include "base/file.h"
 #include "ledger/ledger.h"
+#include "ledger/remotes.h"
 
 namespace mlops::drain {
 namespace {
@@ -56,24 +57,42 @@ Floors floors_of(const std::string& slot_dir, const buffer::Reader& reader, Stat
   return floors;
 }
 
+Proof::Proof(const std::string& root, const std::string& slot_dir, const buffer::Identity& identity)
+    : identity_(identity) {
+  Status status;
+  ledgers_ = ledgers(slot_dir, &status);
+  const auto remotes = ledger::Remotes::load(root);
+  bool all = status.ok() && remotes.ok();
+  for (std::size_t i = 0; all && i < remotes->all().size();
+       ++i) {  // one that nothing was delivered to lacks everything
+    const std::string& name = remotes->all()[i].name;
+    all = std::any_of(ledgers_.begin(), ledgers_.end(), [&](const auto& s) { return s.destination.name == name; });
+  }
+  if (!all) ledgers_.clear();
+}
+
+bool Proof::whole(const model::RunRow& row) const {
+  const auto has = [&](const ledger::Ledger::Snapshot& snapshot) {
+    const auto lane = snapshot.lanes.find(row.uid);
+    if (lane == snapshot.lanes.end() || lane->second.cursor < row.next_seq || lane->second.in_flight != 0) return false;
+    return lane->second.buffer_uid == identity_.uid && lane->second.buffer_generation == identity_.generation &&
+           std::none_of(snapshot.dead.begin(), snapshot.dead.end(), [&](const ledger::DeadLetter& letter) {
+             return letter.run == row.uid && letter.state == ledger::DeadLetter::State::retrying;
+           });
+  };
+  return !ledgers_.empty() && std::all_of(ledgers_.begin(), ledgers_.end(), has);
+}
+
 std::vector<base::Uid> evictable(const RetentionOptions& options, const Runs& runs, const buffer::Identity& identity,
                                  std::uint64_t slot_bytes) {
-  Status status;
-  const auto all = ledgers(options.slot_dir, &status);
-  if (all.empty() || !status.ok()) return {};
-  const auto delivered = [&](const model::RunRow& row) {
-    return std::all_of(all.begin(), all.end(), [&](const auto& snapshot) {
-      const auto lane = snapshot.lanes.find(row.uid);
-      return lane != snapshot.lanes.end() && lane->second.cursor >= row.next_seq && lane->second.in_flight == 0 &&
-             lane->second.buffer_uid == identity.uid && lane->second.buffer_generation == identity.generation;
-    });
-  };
+  const Proof proof(options.root, options.slot_dir, identity);
   std::vector<const model::RunRow*> ended;
   std::uint64_t kept_points = 0;
   for (const auto& run : runs.all()) {
     kept_points += run->row.points - run->row.evicted_points;
     const bool gone = run->row.evicted_before >= run->row.next_seq;
-    if (run->row.status != RunStatus::running && run->row.end_ms > 0 && !run->touched && !gone && delivered(run->row)) {
+    if (run->row.status != RunStatus::running && run->row.end_ms > 0 && !run->touched && !gone &&
+        proof.whole(run->row)) {
       ended.push_back(&run->row);
     }
   }

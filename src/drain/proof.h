@@ -7,6 +7,7 @@
 
 #include "buffer/buffer.h"
 #include "drain/runs.h"
+#include "ledger/ledger.h"
 
 namespace mlops::drain {
 
@@ -17,6 +18,19 @@ struct Floors {
   bool bump = false;
 };
 Floors floors_of(const std::string& slot_dir, const buffer::Reader& reader, Status* status);
+
+/// What every destination this root knows has of a slot, by its ledgers as they are now. Nothing is whole while a
+/// ledger or the list of remotes cannot be read, and while no destination is known: then the buffer is the store.
+class Proof {
+ public:
+  Proof(const std::string& root, const std::string& slot_dir, const buffer::Identity& identity);
+  /// Every record of the run is delivered or given up everywhere, and none is to be sent once more.
+  bool whole(const model::RunRow& row) const;
+
+ private:
+  std::vector<ledger::Ledger::Snapshot> ledgers_;  // empty: nothing is proved
+  buffer::Identity identity_;
+};
 
 struct RetentionOptions {
   std::string root, slot_dir;

@@ -123,6 +123,8 @@ model::RunRow row_without_texts(const model::RunRow& row) {
   out.dropped = row.dropped;
   out.evicted_before = row.evicted_before;
   out.evicted_points = row.evicted_points;
+  out.deleted = row.deleted;
+  out.lifecycle_ms = row.lifecycle_ms;
   return out;
 }
 
@@ -186,10 +188,15 @@ void Runs::add_op(const model::Op& op, const Uid& writer) {
     case OpKind::run_leave:
       leave(run, op);
       break;
+    case OpKind::lifecycle:
+      run->row.deleted = op.number != 0;
+      run->row.lifecycle_ms = op.time_ms;
+      break;
     case OpKind::experiment:
       break;
   }
-  run->row.last_ms = std::max(run->row.last_ms, op.time_ms);
+  // A run that its dead process left open ends at its last record, not when somebody deleted it.
+  if (op.kind != OpKind::lifecycle) run->row.last_ms = std::max(run->row.last_ms, op.time_ms);
   if (starts && run->ops.empty()) {
     run->head.push_back(op);
   } else {

@@ -81,16 +81,34 @@ Status Worker::evict() {
   const RetentionOptions options{options_.root, slot_->dir, options_.client.retention_mib,
                                  options_.client.retention_days};
   for (const base::Uid& uid : evictable(options, runs_, buffer_->identity(), buffer_->disk_bytes())) {
-    RunState* run = runs_.find(uid);
-    if (run == nullptr) continue;
-    MLOPS_POINT("drain.evict");
-    if (Status s = buffer_->evict(uid, run->row.next_seq); !s.ok()) return s;
-    const auto row = buffer_->run(uid);
-    if (!row.ok()) return row.status();
-    run->row.evicted_before = row->evicted_before;
-    run->row.evicted_points = row->evicted_points;
-    summary_dirty_ = true;
-    base::log(base::LogLevel::info, "run " + uid.hex() + ": delivered records evicted by retention");
+    if (Status s = evict_run(uid); !s.ok()) return s;
+  }
+  return {};
+}
+
+Status Worker::evict_run(const base::Uid& uid) {
+  RunState* run = runs_.find(uid);
+  if (run == nullptr) return {};
+  MLOPS_POINT("drain.evict");
+  if (Status s = buffer_->evict(uid, run->row.next_seq); !s.ok()) return s;
+  const auto row = buffer_->run(uid);
+  if (!row.ok()) return row.status();
+  run->row.evicted_before = row->evicted_before;
+  run->row.evicted_points = row->evicted_points;
+  summary_dirty_ = true;
+  base::log(base::LogLevel::info, "run " + uid.hex() + ": its records are evicted");
+  return {};
+}
+
+/// Who asked saw the files of a slot that was not his; now it is, and everything is looked at again.
+Status Worker::evict_asked() {
+  if (options_.evict.empty()) return {};
+  const Proof proof(options_.root, slot_->dir, buffer_->identity());
+  for (const base::Uid& uid : options_.evict) {
+    const RunState* run = runs_.find(uid);
+    if (run == nullptr || run->row.status == RunStatus::running || run->row.end_ms <= 0) continue;
+    if (!proof.whole(run->row) && !(options_.evict_deleted && run->row.deleted)) continue;
+    if (Status s = evict_run(uid); !s.ok()) return s;
   }
   return {};
 }

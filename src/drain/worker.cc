@@ -218,6 +218,7 @@ void Worker::close() {
       end = beat();
       if (end.ok()) end = sync();
     }
+    if (end.ok()) end = evict_asked();
     write_summary(true);
     publish_stats();
     shared_->facade->set(nullptr, Status(StatusCode::failed_precondition, "the buffer is closed"));

@@ -46,6 +46,8 @@ class Worker {
   void write_summary(bool now);
   void check_quota();
   Status evict();
+  Status evict_asked();
+  Status evict_run(const base::Uid& uid);
   void follow_rate();
 
   const std::shared_ptr<Shared> shared_;

@@ -63,7 +63,21 @@ Lane lane_of(const pb::Lane& m) {
   lane.ended = m.ended();
   lane.parked = m.parked();
   lane.watermark = m.watermark();
+  lane.dead_points = m.dead_points();
+  lane.parked_ms = m.parked_ms();
+  lane.deleted = m.deleted();
   return lane;
+}
+
+DeadLetter letter_of(const pb::DeadLetter& m) {
+  DeadLetter letter{get_uid(m.run()), m.seq(), m.count(), m.what(), m.reason(), m.time_ms(), m.points()};
+  if (letter.points == 0 && letter.what.rfind("metric ", 0) == 0) letter.points = letter.count;  // an older one
+  if (m.state() <= static_cast<std::uint32_t>(DeadLetter::State::given_up)) {
+    letter.state = static_cast<DeadLetter::State>(m.state());
+  }
+  if (m.has_key()) letter.key = m.key();
+  if (m.has_value()) letter.value = m.value();
+  return letter;
 }
 
 }  // namespace
@@ -92,6 +106,9 @@ std::string lane_frame(const Lane& lane, std::uint64_t offset) {
   m->set_ended(lane.ended);
   m->set_parked(cut(lane.parked));
   m->set_watermark(lane.watermark);
+  m->set_dead_points(lane.dead_points);
+  m->set_parked_ms(lane.parked_ms);
+  m->set_deleted(lane.deleted);
   return frame(f, offset);
 }
 
@@ -104,6 +121,10 @@ std::string dead_frame(const DeadLetter& letter, std::uint64_t offset) {
   m->set_what(cut(letter.what));
   m->set_reason(cut(letter.reason));
   m->set_time_ms(letter.time_ms);
+  m->set_points(letter.points);
+  m->set_state(static_cast<std::uint32_t>(letter.state));
+  if (letter.key) m->set_key(*letter.key);
+  if (letter.value) m->set_value(*letter.value);
   return frame(f, offset);
 }
 
@@ -116,13 +137,45 @@ std::size_t parse_frames(std::string_view file, const FrameSink& sink) {
     if (!f.ParseFromArray(payload->data(), static_cast<int>(payload->size()))) break;
     if (f.has_destination() && sink.destination) sink.destination({f.destination().name(), f.destination().uri()});
     if (f.has_lane() && sink.lane) sink.lane(lane_of(f.lane()), bytes);
-    if (f.has_dead() && sink.dead) {
-      const pb::DeadLetter& m = f.dead();
-      sink.dead({get_uid(m.run()), m.seq(), m.count(), m.what(), m.reason(), m.time_ms()}, bytes);
-    }
+    if (f.has_dead() && sink.dead) sink.dead(letter_of(f.dead()), bytes);
     at += bytes;
   }
   return at;
+}
+
+std::string encode_requests(const std::vector<Request>& requests) {
+  pb::Requests all;
+  for (const Request& r : requests) {
+    pb::Request* m = all.add_request();
+    m->set_verb(static_cast<std::uint32_t>(r.verb));
+    put_uid(r.run, m->mutable_run());
+    m->set_seq(r.seq);
+    if (r.key) m->set_key(*r.key);
+    if (r.value) m->set_value(*r.value);
+    m->set_until(r.until);
+    m->set_points(r.points);
+  }
+  return std::string(kRequestMagic) + frame(all, kRequestMagic.size());
+}
+
+std::optional<std::vector<Request>> decode_requests(std::string_view bytes) {
+  if (bytes.substr(0, kRequestMagic.size()) != kRequestMagic) return std::nullopt;
+  const auto payload = payload_at(bytes, kRequestMagic.size());
+  pb::Requests all;
+  if (!payload || !all.ParseFromArray(payload->data(), static_cast<int>(payload->size()))) return std::nullopt;
+  std::vector<Request> out;
+  for (const pb::Request& m : all.request()) {
+    if (m.verb() != 1 && m.verb() != 2) continue;  // of a newer version: not understood
+    Request& r = out.emplace_back();
+    r.verb = static_cast<Request::Verb>(m.verb());
+    r.run = get_uid(m.run());
+    r.seq = m.seq();
+    if (m.has_key()) r.key = m.key();
+    if (m.has_value()) r.value = m.value();
+    r.until = m.until();
+    r.points = m.points();
+  }
+  return out;
 }
 
 std::string encode_live(const LiveState& live) {

@@ -8,13 +8,16 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "ledger/ledger.h"
+#include "ledger/requests.h"
 
 namespace mlops::ledger {
 
 inline constexpr std::string_view kMagic = "MLOPSLG1";
 inline constexpr std::string_view kLiveMagic = "MLOPSLV1";
+inline constexpr std::string_view kRequestMagic = "MLOPSRQ1";
 inline constexpr std::size_t kFrameHeader = 12;
 inline constexpr std::size_t kMaxFrame = 1u << 20;
 inline constexpr std::size_t kMaxText = 4096;  // of a parked reason, a dead letter's words: longer ones are cut
@@ -33,6 +36,9 @@ std::string dead_frame(const DeadLetter& letter, std::uint64_t offset);
 /// Calls the sink for each frame of a whole file; returns where the last good frame ends (0: no ledger at all).
 /// Frames of a kind this version does not know are passed over.
 std::size_t parse_frames(std::string_view file, const FrameSink& sink);
+
+std::string encode_requests(const std::vector<Request>& requests);  // at most kMaxRequests
+std::optional<std::vector<Request>> decode_requests(std::string_view bytes);
 
 std::string encode_live(const LiveState& live);
 std::optional<LiveState> decode_live(std::string_view bytes);

@@ -9,7 +9,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <deque>
 #include <mutex>
 #include <set>
 
@@ -26,13 +25,18 @@ constexpr std::size_t kMaxDead = 10'000;         // dead letters kept in words; 
 
 std::string folder(const std::string& slot_dir, const std::string& name) { return slot_dir + "/delivery/" + name; }
 
-/// What a file says, newest frame of each lane.
+/// What a file says, newest frame of each lane and of each dead letter.
 struct Content {
+  struct Letter {
+    DeadLetter letter;
+    std::size_t bytes = 0;
+  };
   Destination destination;
   std::map<Uid, Lane> lanes;
   std::map<Uid, std::size_t> lane_bytes;
-  std::deque<DeadLetter> dead;
-  std::deque<std::size_t> dead_bytes_each;
+  std::map<std::uint64_t, Letter> dead;  // in the order of their first frames
+  std::map<std::pair<Uid, std::uint64_t>, std::uint64_t> dead_at;
+  std::uint64_t next_dead = 0;
   std::size_t live_bytes = 0;
 
   void take(const Lane& lane, std::size_t bytes) {
@@ -41,23 +45,47 @@ struct Content {
     old = bytes;
     lanes[lane.run] = lane;
   }
+  void forget(std::uint64_t at) {
+    const auto it = dead.find(at);
+    live_bytes -= it->second.bytes;
+    dead_at.erase({it->second.letter.run, it->second.letter.seq});
+    dead.erase(it);
+  }
   void take(const DeadLetter& letter, std::size_t bytes) {
-    dead.push_back(letter);
-    dead_bytes_each.push_back(bytes);
-    live_bytes += bytes;
-    if (dead.size() > kMaxDead) {
-      live_bytes -= dead_bytes_each.front();
-      dead.pop_front();
-      dead_bytes_each.pop_front();
+    const auto [it, fresh] = dead_at.emplace(std::make_pair(letter.run, letter.seq), next_dead);
+    if (letter.state == DeadLetter::State::delivered) {
+      if (fresh)
+        dead_at.erase(it);
+      else
+        forget(it->second);
+      return;
     }
+    if (fresh) ++next_dead;
+    Letter& kept = dead[it->second];
+    live_bytes += bytes - kept.bytes;
+    kept = {letter, bytes};
+    if (dead.size() > kMaxDead) forget(dead.begin()->first);
   }
   std::size_t parse(std::string_view file) {
     FrameSink sink;
     sink.destination = [this](Destination d) { destination = std::move(d); };
     sink.lane = [this](const Lane& lane, std::size_t bytes) { take(lane, bytes); };
     sink.dead = [this](const DeadLetter& letter, std::size_t bytes) { take(letter, bytes); };
-    return parse_frames(file, sink);
+    const std::size_t end = parse_frames(file, sink);
+    for (const auto& [at, kept] : dead) {  // lanes of older ledgers did not count the points among their dead letters
+      const auto lane = lanes.find(kept.letter.run);
+      if (lane != lanes.end() && lane->second.dead > 0 && lane->second.dead_points == 0) old_.insert(kept.letter.run);
+    }
+    for (const auto& [at, kept] : dead) {
+      if (old_.contains(kept.letter.run) && kept.letter.dead() && kept.letter.seq < lanes[kept.letter.run].cursor) {
+        lanes[kept.letter.run].dead_points += kept.letter.points;
+      }
+    }
+    return end;
   }
+
+ private:
+  std::set<Uid> old_;
 };
 
 Status write_all(int fd, std::string_view bytes, std::uint64_t offset, const std::string& path) {
@@ -161,6 +189,31 @@ class FileLedger final : public Ledger {
     return all;
   }
 
+  std::vector<DeadLetter> dead(const Uid& run) const override {
+    const std::lock_guard guard(mutex_);
+    std::vector<DeadLetter> out;
+    for (auto it = content_.dead_at.lower_bound({run, 0}); it != content_.dead_at.end() && it->first.first == run;
+         ++it) {
+      out.push_back(content_.dead.at(it->second).letter);
+    }
+    return out;
+  }
+
+  Status put(const Lane& lane, const DeadLetter& letter) override {
+    const std::lock_guard guard(mutex_);
+    std::size_t lane_bytes = 0, bytes = 0;
+    const auto both = [&](std::uint64_t at) {
+      const std::string first = lane_frame(lane, at);
+      lane_bytes = first.size();
+      return first + dead_frame(letter, at + first.size());
+    };
+    MLOPS_POINT("ledger.letter");
+    if (Status s = append(both, &bytes); !s.ok()) return s;
+    content_.take(lane, lane_bytes);
+    content_.take(letter, bytes - lane_bytes);
+    return {};
+  }
+
   Status put(const Lane& lane) override {
     const std::lock_guard guard(mutex_);
     std::size_t bytes = 0;
@@ -204,7 +257,7 @@ class FileLedger final : public Ledger {
   std::string path() const { return dir_ + "/ledger"; }
   Status closed() const { return Status(StatusCode::failed_precondition, path() + " is closed (a forked child?)"); }
 
-  /// One frame at the end. On failure the file ends where it ended before, and nothing has changed.
+  /// Frames at the end, in one write. On failure the file ends where it ended before, and nothing has changed.
   template <typename Make>
   Status append(const Make& make, std::size_t* bytes) {
     if (!fd_) return closed();
@@ -227,7 +280,7 @@ class FileLedger final : public Ledger {
     std::string bytes(kMagic);
     bytes += destination_frame(content_.destination, bytes.size());
     for (const auto& [run, lane] : content_.lanes) bytes += lane_frame(lane, bytes.size());
-    for (const DeadLetter& letter : content_.dead) bytes += dead_frame(letter, bytes.size());
+    for (const auto& [at, kept] : content_.dead) bytes += dead_frame(kept.letter, bytes.size());
     auto fd = open_file(fresh, O_RDWR | O_CREAT | O_TRUNC);
     if (!fd.ok()) return fd.status();
     if (Status s = write_all(fd->get(), bytes, 0, fresh); !s.ok()) return ::unlink(fresh.c_str()), s;
@@ -289,9 +342,9 @@ Result<Ledger::Snapshot> Ledger::read(const std::string& slot_dir, const std::st
   }
   Snapshot out;
   out.destination = std::move(content.destination);
-  if (out.destination.name.empty()) out.destination.name = name;
+  out.destination.name = name;  // a folder that was renamed says its old one until it is next opened for writing
   out.lanes = std::move(content.lanes);
-  out.dead.assign(content.dead.begin(), content.dead.end());
+  for (auto& [at, kept] : content.dead) out.dead.push_back(std::move(kept.letter));
   if (auto live = base::read_file(dir + "/live", 1u << 20); live.ok()) {
     if (auto state = decode_live(*live)) out.live = std::move(*state);
   }
@@ -305,6 +358,7 @@ Result<std::vector<std::string>> Ledger::list(const std::string& slot_dir) {
   auto entries = base::list_dir(slot_dir + "/delivery");
   if (!entries.ok()) return entries.status();
   for (std::string& name : *entries) {
+    if (name.front() == '.') continue;  // one that is being removed
     if (base::exists(folder(slot_dir, name) + "/ledger")) names.push_back(std::move(name));
   }
   return names;

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -27,23 +28,38 @@ struct Lane {
   std::string server_id, experiment_id;  // empty until known
   Uid buffer_uid;                        // what `cursor` is a place in
   std::uint64_t buffer_generation = 0;
-  std::uint64_t cursor = 1;     // every record with seq < cursor is delivered or dead
-  std::uint64_t in_flight = 0;  // end of a batch sent and not answered; 0 none
-  bool creating = false;        // runs/create was sent: look up mlops.uid before sending it again
-  bool resend = false;          // what comes next may already be there: small requests, NaN alone
-  std::uint64_t delivered = 0;  // points
-  std::uint64_t dead = 0;       // dead letters
-  bool ended = false;           // status delivered
-  std::string parked;           // why the run waits for somebody to act; empty = goes on
-  std::uint64_t watermark = 0;  // seq proved by the server's watermark tag
+  std::uint64_t cursor = 1;       // every record with seq < cursor is delivered or dead
+  std::uint64_t in_flight = 0;    // end of a batch sent and not answered; 0 none
+  bool creating = false;          // runs/create was sent: look up mlops.uid before sending it again
+  bool resend = false;            // what comes next may already be there: small requests, NaN alone
+  std::uint64_t delivered = 0;    // points
+  std::uint64_t dead = 0;         // dead letters below the cursor that are refused or given up
+  bool ended = false;             // status delivered
+  std::string parked;             // why the run waits for somebody to act; empty = goes on
+  std::uint64_t watermark = 0;    // seq proved by the server's watermark tag
+  std::uint64_t dead_points = 0;  // points among `dead`
+  std::int64_t parked_ms = 0;     // since when; 0 not known
+  bool deleted = false;           // the run is, by the records below the cursor
 };
 
+/// A record the server would not take. One per run and seq: a later one replaces it.
 struct DeadLetter {
+  enum class State {
+    refused = 0,    // waits for somebody to decide; counted as dropped
+    retrying = 1,   // to be sent once more: counted as waiting
+    delivered = 2,  // it went through after all: the letter is forgotten
+    corrected = 3,  // delivered with another key or value; the record itself must not be sent again
+    given_up = 4,   // by a person, for good; counted as dropped
+  };
   Uid run;
   std::uint64_t seq = 0, count = 1;
   std::string what;    // "metric loss step 3", "param lr", …
   std::string reason;  // the server's words
   std::int64_t time_ms = 0;
+  std::uint64_t points = 0;  // among `count` records
+  State state = State::refused;
+  std::optional<std::string> key{}, value{};  // instead of the record's own
+  bool dead() const { return state == State::refused || state == State::given_up; }
 };
 
 struct Destination {
@@ -84,9 +100,11 @@ class Ledger {
   virtual const Destination& destination() const = 0;
   virtual Lane lane(const Uid& run) const = 0;  // a fresh one when unknown
   virtual std::vector<Lane> lanes() const = 0;
+  virtual std::vector<DeadLetter> dead(const Uid& run) const = 0;  // by seq
   /// Appended; visible to readers at once. On failure (full disk) nothing has changed, here and on disk.
   virtual Status put(const Lane& lane) = 0;
   virtual Status add_dead(const DeadLetter& letter) = 0;
+  virtual Status put(const Lane& lane, const DeadLetter& letter) = 0;  // both, in one write
   virtual Status note_health(const LiveState& state) = 0;
   virtual Status sync() = 0;  // fsync and, when it has grown, compact
 };

@@ -274,6 +274,10 @@ Answer Api::update_run(std::string_view run_id, RunStatus status, std::int64_t e
                        encode_update_run(run_id, name_only ? nullptr : run_status_name(status), end_ms, name));
 }
 
+Answer Api::set_deleted(std::string_view run_id, bool deleted) {
+  return impl_->change(deleted ? "runs/delete" : "runs/restore", encode_run_id(run_id));
+}
+
 Answer Api::metric_history(std::string_view run_id, std::string_view key, std::vector<model::Point>* out) {
   out->clear();
   const std::string base = std::string(kPrefix) + "metrics/get-history?run_id=" + http::escape(run_id) +

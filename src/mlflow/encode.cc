@@ -164,6 +164,12 @@ std::string encode_delete_tag(std::string_view run_id, std::string_view key) {
   return dump(json);
 }
 
+std::string encode_run_id(std::string_view run_id) {
+  Json json;
+  json["run_id"] = run_id;
+  return dump(json);
+}
+
 std::string encode_update_run(std::string_view run_id, const char* status, std::int64_t end_ms, std::string_view name) {
   Json json;
   json["run_id"] = run_id;

@@ -17,6 +17,7 @@ std::string encode_search_runs(std::string_view experiment_id, std::string_view 
 /// `field`: "params" or "tags" of log-batch.
 std::string encode_pairs(std::string_view run_id, const char* field, const Pairs& pairs);
 std::string encode_delete_tag(std::string_view run_id, std::string_view key);
+std::string encode_run_id(std::string_view run_id);
 std::string encode_update_run(std::string_view run_id, const char* status, std::int64_t end_ms, std::string_view name);
 
 }  // namespace mlops::mlflow

@@ -89,6 +89,7 @@ class Api {
   Answer delete_tag(std::string_view run_id, std::string_view key);  // absent is ok
   /// `name` may be empty. running + end_ms 0 with a name: the name only; without: RUNNING again (a resumed run).
   Answer update_run(std::string_view run_id, RunStatus status, std::int64_t end_ms, std::string_view name);
+  Answer set_deleted(std::string_view run_id, bool deleted);  // runs/delete, runs/restore; the same again is ok
   /// All pages, sorted by (step, time); a key the run does not have is no point.
   Answer metric_history(std::string_view run_id, std::string_view key, std::vector<model::Point>* out);
   void cancel();  // from another thread: the call in progress ends at once

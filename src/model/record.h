@@ -39,6 +39,7 @@ enum class OpKind : std::uint8_t {
   run_detach = 8,
   experiment = 9,  // run zero; key: name, value: artifact_location, pairs: tags
   run_leave = 10,  // its process lets it go: it stays RUNNING without one; key: start number in decimal
+  lifecycle = 11,  // number: 1 deleted, 0 restored (MLflow's soft delete: the run stays, out of sight)
 };
 
 /// Everything but a point. Ordered by ticket within a slot.
@@ -83,7 +84,9 @@ struct RunRow {
   std::uint64_t points = 0, merged = 0, dropped = 0;
   std::uint64_t evicted_before = 0;  // records below this seq were removed by retention
   std::uint64_t evicted_points = 0;
-  Pairs params, tags;  // current values; tags last-wins
+  bool deleted = false;           // by the newest lifecycle record of this slot
+  std::int64_t lifecycle_ms = 0;  // its time; 0: there is none
+  Pairs params, tags;             // current values; tags last-wins
 };
 
 /// Where collecting stands in one thread's journal chain: everything before is in the buffer.

@@ -2,6 +2,7 @@
 #include "sync/core.h"
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include "base/base.h"
@@ -116,7 +117,10 @@ void Core::coordinate() {
       scan_hot(lock);
     }
     if (gate_ != Gate::open && now >= gate_until_) worker_cv_.notify_one();
-    if (now - published_ >= kPublishMs) publish(now);
+    if (now - published_ >= kPublishMs) {
+      take_requests(lock);
+      publish(now);
+    }
     if (ledger_dirty_ && now - ledger_synced_ >= kLedgerSyncMs) {
       ledger_dirty_ = false;
       ledger_synced_ = now;
@@ -142,6 +146,15 @@ bool Core::try_take_over(Lock& lock) {
   lock.unlock();
   Result<std::unique_ptr<ledger::Ledger>> opened = parts_.open_ledger();
   Result<ledger::Ledger::Snapshot> snapshot(Status(StatusCode::unavailable, "not read"));
+  if (opened.ok() && parts_.asked) {  // what was asked while nobody looked
+    for (const ledger::Asked& asked : parts_.asked()) {
+      Status applied;
+      for (const ledger::Request& request : asked.requests) {
+        if (applied.ok()) applied = ledger::apply(request, opened->get());
+      }
+      if (applied.ok()) parts_.asked_done(asked);
+    }
+  }
   if (opened.ok()) snapshot = parts_.read_ledger();
   lock.lock();
   if (!opened.ok()) {
@@ -154,8 +167,8 @@ bool Core::try_take_over(Lock& lock) {
   dead_.clear();
   if (snapshot.ok()) {
     for (const ledger::DeadLetter& letter : snapshot->dead) {
-      const bool points = letter.what.rfind("metric", 0) == 0;
-      dead_[letter.run][letter.seq] = DeadMark{letter.count, points ? letter.count : 0};
+      dead_[letter.run][letter.seq] = letter;
+      if (letter.state == ledger::DeadLetter::State::retrying) ++entry_of(letter.run).retries;
     }
   }
   contact_due_ = false;
@@ -164,12 +177,6 @@ bool Core::try_take_over(Lock& lock) {
     if (!lane.server_id.empty()) contact_due_ = true;
     lane.parked.clear();  // a new deliverer tries once more
     entry.seen = lane;
-    auto dead = dead_.find(lane.run);
-    if (dead != dead_.end()) {
-      for (const auto& [seq, mark] : dead->second) {
-        if (seq < lane.cursor) entry.dead_points += mark.points;
-      }
-    }
   }
   handshake_due_ = true;
   scan_forced_ = true;
@@ -181,6 +188,7 @@ bool Core::try_take_over(Lock& lock) {
 void Core::read_standby(Lock& lock, std::int64_t now) {
   if (now < standby_read_) return;
   lock.unlock();
+  const std::uint64_t beat = options_.durable_beat();
   Result<ledger::Ledger::Snapshot> snapshot = parts_.read_ledger();
   Status refreshed = options_.reader->refresh();
   Result<std::vector<model::RunRow>> rows = options_.reader->runs();
@@ -190,7 +198,13 @@ void Core::read_standby(Lock& lock, std::int64_t now) {
   identity_ = identity;
   standby_read_ = now + std::min<std::int64_t>(5'000, std::max<std::int64_t>(kTakeOverMs - 50, 50 * took));
   refreshed.ignore();
-  if (snapshot.ok()) standby_ = std::move(*snapshot);
+  if (snapshot.ok()) {
+    standby_ = std::move(*snapshot);
+    for (auto& [uid, entry] : entries_) entry->retries = 0;
+    for (const ledger::DeadLetter& letter : standby_.dead) {
+      if (letter.state == ledger::DeadLetter::State::retrying) ++entry_of(letter.run).retries;
+    }
+  }
   if (rows.ok()) {
     for (const model::RunRow& row : *rows) {
       Entry& entry = entry_of(row.uid);
@@ -202,6 +216,52 @@ void Core::read_standby(Lock& lock, std::int64_t now) {
       if (lane != standby_.lanes.end()) entry.seen = lane->second;
     }
     ++scans_;
+    scanned_beat_ = beat;
+  }
+}
+
+/// Its lane is made anew from the ledger, and its turn comes at once.
+void Core::reload(Entry* entry) {
+  DeadMarks dead;
+  entry->retries = 0;
+  for (ledger::DeadLetter& letter : ledger_->dead(entry->seen.run)) {
+    if (letter.state == ledger::DeadLetter::State::retrying) ++entry->retries;
+    const std::uint64_t seq = letter.seq;
+    dead[seq] = std::move(letter);
+  }
+  entry->lane.reset();
+  dead_[entry->seen.run] = std::move(dead);
+  entry->seen = ledger_->lane(entry->seen.run);
+  entry->seen.parked.clear();
+  if (entry->delayed) {
+    std::erase_if(delayed_, [entry](const auto& waiting) { return waiting.second == entry; });
+    entry->delayed = false;
+  }
+  make_ready(entry);
+}
+
+/// What people asked for. A run that a worker has in its hands waits for the next look.
+void Core::take_requests(Lock& lock) {
+  if (!parts_.asked) return;
+  lock.unlock();
+  const std::vector<ledger::Asked> all = parts_.asked();
+  lock.lock();
+  for (const ledger::Asked& asked : all) {
+    const auto busy = [this](const ledger::Request& request) { return entry_of(request.run).running; };
+    if (std::any_of(asked.requests.begin(), asked.requests.end(), busy)) continue;
+    Status applied;
+    std::set<Entry*> changed;
+    for (const ledger::Request& request : asked.requests) {
+      if (applied.ok()) applied = ledger::apply(request, ledger_.get());
+      changed.insert(&entry_of(request.run));
+    }
+    for (Entry* entry : changed) reload(entry);
+    ledger_dirty_ = true;
+    if (applied.ok()) {
+      parts_.asked_done(asked);
+    } else {
+      note_error(applied);
+    }
   }
 }
 

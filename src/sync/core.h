@@ -20,6 +20,7 @@
 
 #include "base/uid.h"
 #include "ledger/ledger.h"
+#include "ledger/requests.h"
 #include "sync/backoff.h"
 #include "sync/concurrency.h"
 #include "sync/engine.h"
@@ -34,6 +35,8 @@ struct Parts {
   MakeRemote make_remote;
   std::function<Result<std::unique_ptr<ledger::Ledger>>()> open_ledger;
   std::function<Result<ledger::Ledger::Snapshot>()> read_ledger;
+  std::function<std::vector<ledger::Asked>()> asked;     // empty: nobody can ask
+  std::function<void(const ledger::Asked&)> asked_done;  // applied: forget it
 };
 Parts real_parts(const EngineOptions& options);
 Result<std::unique_ptr<Engine>> start_engine(EngineOptions options, Parts parts);
@@ -60,7 +63,8 @@ class Core : public std::enable_shared_from_this<Core> {
   struct Entry {
     std::unique_ptr<Lane> lane;
     ledger::Lane seen;  // as of the last step
-    std::uint64_t next_seq = 1, points = 0, dead_points = 0;
+    std::uint64_t next_seq = 1, points = 0;
+    std::uint64_t retries = 0;  // dead letters to be sent once more
     std::int64_t last_ms = 0, oldest_ms = 0;
     bool has_row = false;
     bool queued = false, running = false, delayed = false, again = false;
@@ -75,6 +79,8 @@ class Core : public std::enable_shared_from_this<Core> {
   bool try_take_over(Lock& lock);
   void read_standby(Lock& lock, std::int64_t now);
   void publish(std::int64_t now);
+  void take_requests(Lock& lock);
+  void reload(Entry* entry);
   void end_ledger(Lock& lock);
   // scan.cc: what is new
   void scan(Lock& lock, std::int64_t now);
@@ -91,6 +97,7 @@ class Core : public std::enable_shared_from_this<Core> {
   void open_gate();
   void note_error(const Status& status);
   Entry& entry_of(const base::Uid& run);
+  bool done(const Entry& entry) const;  // nothing known of it waits
   bool settled(const Entry& entry, std::uint64_t target, std::uint64_t beat) const;
   std::uint64_t place(const Entry& entry) const;
   std::uint64_t waiting_points() const;

@@ -1,6 +1,8 @@
 // Engine: the shell around Core that a forked child can drop without touching it.
 #include "sync/engine.h"
 
+#include <unistd.h>
+
 #include <utility>
 
 #include "sync/core.h"
@@ -67,6 +69,8 @@ Parts real_parts(const EngineOptions& options) {
   parts.read_ledger = [slot = options.slot_dir, name = options.destination.name] {
     return ledger::Ledger::read(slot, name);
   };
+  parts.asked = [slot = options.slot_dir, name = options.destination.name] { return ledger::asked(slot, name); };
+  parts.asked_done = [](const ledger::Asked& asked) { ::unlink(asked.path.c_str()); };
   return parts;
 }
 

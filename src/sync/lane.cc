@@ -21,14 +21,6 @@ Lane::Lane(Shared* shared, ledger::Lane state, DeadMarks dead)
                       std::min<std::int64_t>(shared->backoff_most.count(), 30'000)) {
   needs_proof_ = !state_.server_id.empty();
   if (state_.creating) lookups_left_ = 3;
-  recount();
-}
-
-void Lane::recount() {
-  dead_points_ = 0;
-  for (const auto& [seq, mark] : dead_) {
-    if (seq < state_.cursor) dead_points_ += mark.points;
-  }
 }
 
 /// The cursor is a place in one buffer and generation. In any other one it says nothing: everything the buffer holds is
@@ -38,8 +30,9 @@ Status Lane::check_identity(const model::RunRow& row) {
   const bool fresh = state_.buffer_uid.zero();
   const bool same = state_.buffer_uid == identity.uid && state_.buffer_generation == identity.generation &&
                     state_.cursor <= row.next_seq;
-  if (same && !fresh) return Status();
-  if (!fresh) {
+  const bool evicted = state_.cursor < row.evicted_before;
+  if (same && !fresh && !evicted) return Status();
+  if (!fresh && !same) {
     base::log(base::LogLevel::warn, "run " + state_.run.hex() +
                                         ": the ledger's cursor belongs to another state of the buffer; delivery proves "
                                         "again what the server has");
@@ -49,8 +42,8 @@ Status Lane::check_identity(const model::RunRow& row) {
     state_.cursor = 1;
     state_.watermark = 0;
     state_.delivered = 0;
-    state_.dead = 0;
-    state_.ended = false;
+    state_.dead = state_.dead_points = 0;
+    state_.ended = state_.deleted = false;
     if (past_evicted && row.evicted_before > 1) {  // retention only takes what was delivered
       state_.cursor = row.evicted_before;
       state_.delivered = row.evicted_points;
@@ -58,29 +51,34 @@ Status Lane::check_identity(const model::RunRow& row) {
     state_.resend = true;
     state_.in_flight = row.next_seq;
     needs_proof_ = !state_.server_id.empty();
-    recount();
   }
   state_.buffer_uid = identity.uid;
   state_.buffer_generation = identity.generation;
   if (state_.cursor < row.evicted_before) {
     // A destination that was not known when retention ran is told what is no longer there.
-    Status buried = bury(state_.cursor, row.evicted_before - state_.cursor, row.evicted_points,
-                         "metric points and other records before seq " + std::to_string(row.evicted_before),
+    Status buried = bury(state_.cursor, row.evicted_before - state_.cursor,
+                         row.evicted_points - std::min(row.evicted_points, state_.delivered + state_.dead_points),
+                         "records before seq " + std::to_string(row.evicted_before),
                          "removed by retention before this destination had them");
     if (!buried.ok()) return buried;
     ++state_.dead;
+    state_.dead_points += dead_.at(state_.cursor).points;
     state_.cursor = row.evicted_before;
-    recount();
   }
   return shared_->ledger->put(state_);
 }
 
 Status Lane::bury(std::uint64_t seq, std::uint64_t count, std::uint64_t points, std::string what, std::string reason) {
+  if (refusal_ != nullptr) {
+    *refusal_ = std::move(reason);
+    return Status();
+  }
   if (dead_.count(seq) != 0) return Status();
   ledger::DeadLetter letter;
   letter.run = state_.run;
   letter.seq = seq;
   letter.count = count;
+  letter.points = points;
   letter.what = std::move(what);
   letter.reason = std::move(reason);
   letter.time_ms = base::now_ms();
@@ -91,13 +89,14 @@ Status Lane::bury(std::uint64_t seq, std::uint64_t count, std::uint64_t points, 
   // On disk before the watermark passes it: else the proof would count it as delivered.
   status = shared_->ledger->sync();
   if (!status.ok()) return status;
-  dead_[seq] = DeadMark{count, points};
+  dead_[seq] = std::move(letter);
   return Status();
 }
 
 Outcome Lane::park(std::string why) {
   base::log(base::LogLevel::error, "run " + state_.run.hex() + " is parked: " + why);
   state_.parked = std::move(why);
+  if (state_.parked_ms == 0) state_.parked_ms = base::now_ms();
   Outcome out;
   out.step = Step::parked;
   Status status = shared_->ledger->put(state_);
@@ -151,17 +150,21 @@ Outcome Lane::settle(const Answer& answer) {
 }
 
 Outcome Lane::commit() {
-  std::uint64_t dead_points = 0, dead_records = 0;
+  std::uint64_t not_now = 0;
   for (auto it = dead_.lower_bound(window_.begin); it != dead_.end() && it->first < window_.end; ++it) {
-    ++dead_records;
-    dead_points += it->second.points;
+    const ledger::DeadLetter& letter = it->second;
+    if (letter.state == ledger::DeadLetter::State::corrected) continue;  // delivered, in other words
+    not_now += letter.points;
+    if (!letter.dead()) continue;  // its turn comes
+    ++state_.dead;
+    state_.dead_points += letter.points;
   }
-  state_.delivered += window_.all_points - std::min(dead_points, window_.all_points);
-  state_.dead += dead_records;
-  dead_points_ += dead_points;
+  state_.delivered += window_.all_points - std::min(not_now, window_.all_points);
+  state_.parked_ms = 0;
   state_.cursor = window_.end;
   if (window_.reopen) state_.ended = false;
   if (window_.ends) state_.ended = true;
+  if (window_.lifecycle) state_.deleted = window_.deleted;
   resend_points_ -= std::min<std::uint64_t>(resend_points_, window_.points.size());
   if (state_.in_flight <= state_.cursor) state_.in_flight = 0;
   state_.resend = state_.in_flight != 0;
@@ -194,7 +197,7 @@ Outcome Lane::step(Remote& remote) {
     if (row.status().code() == StatusCode::not_found) return out;  // not durable yet, or another slot's: dry
     return local(row.status());
   }
-  if (!identity_checked_ || state_.cursor > row->next_seq) {
+  if (!identity_checked_ || state_.cursor > row->next_seq || state_.cursor < row->evicted_before) {
     Status status = check_identity(*row);
     if (!status.ok()) return local(status);
     identity_checked_ = true;
@@ -219,7 +222,8 @@ Outcome Lane::step(Remote& remote) {
   };
   Status gathered = gather();
   if (!gathered.ok()) return local(gathered);
-  if (window_.empty()) {
+  ledger::DeadLetter* const again = to_retry();
+  if (window_.empty() && again == nullptr) {
     gatherer_.release();
     return out;  // dry
   }
@@ -231,11 +235,12 @@ Outcome Lane::step(Remote& remote) {
     Answer proved = prove(remote, *row);
     if (proved.verdict != Verdict::ok) return settle(proved);
   }
+  if (again != nullptr) return send_again(remote, *row, again);
   if (state_.watermark > window_.begin) {  // a proof moved it: fewer points are left to send
     gathered = gather();
     if (!gathered.ok()) return local(gathered);
   }
-  Answer sent = send(remote);
+  Answer sent = window_.lifecycle ? send(remote) : while_active(remote, *row, [&] { return send(remote); });
   if (sent.verdict != Verdict::ok) {
     if (sent.verdict == Verdict::ambiguous || sent.verdict == Verdict::duplicate) {
       state_.in_flight = std::max(state_.in_flight, window_.end);

@@ -47,7 +47,8 @@ class Lane {
   /// One step: at most one window.
   Outcome step(Remote& remote);
   const ledger::Lane& state() const { return state_; }
-  std::uint64_t dead_points() const { return dead_points_; }
+  /// Dead letters that are to be sent once more.
+  std::uint64_t retries() const;
   std::int64_t oldest_ms() const { return window_.first_ms; }
   void unpark() { state_.parked.clear(); }
   /// Gives the memory of read-ahead records back.
@@ -62,7 +63,10 @@ class Lane {
   Outcome wait(std::int64_t ms, const Answer& answer);
   Outcome commit();
   Status bury(std::uint64_t seq, std::uint64_t count, std::uint64_t points, std::string what, std::string reason);
-  void recount();
+  // again.cc
+  ledger::DeadLetter* to_retry();
+  Outcome send_again(Remote& remote, const model::RunRow& row, ledger::DeadLetter* letter);
+  Answer send_one(Remote& remote, const ledger::DeadLetter& letter);
   // resolve.cc
   Outcome resolve(Remote& remote, const model::RunRow& row);
   Answer find_experiment(Remote& remote, const std::string& name, bool may_create, std::string* id);
@@ -80,6 +84,9 @@ class Lane {
   Answer send_params(Remote& remote, std::vector<Text> params, bool reread);
   Answer send_tags(Remote& remote, std::vector<Text> tags);
   Answer send_state(Remote& remote);
+  /// `send`, with the run restored for as long as it takes, when it was deleted by a record of its own.
+  template <typename Send>
+  Answer while_active(Remote& remote, const model::RunRow& row, Send&& send);
   void learn_cap(const Pairs& pairs);
   bool resending() const;
   template <typename Call>
@@ -90,9 +97,10 @@ class Lane {
   Gatherer gatherer_;
   Window window_;
   DeadMarks dead_;
-  std::uint64_t dead_points_ = 0;
+  std::string* refusal_ = nullptr;  // while one record is sent again: its refusal goes here, and nothing is buried
   Backoff backoff_, parent_backoff_;
   bool identity_checked_ = false;
+  bool deleted_there_ = false;       // the server says so
   bool needs_proof_ = false;         // read the watermark before anything is sent
   bool first_proof_ = true;          // nothing of this run was sent by this engine yet
   int lookups_left_ = 0;             // after a create of unknown fate: before it is sent again
@@ -101,6 +109,20 @@ class Lane {
   std::map<std::string, std::vector<model::Point>> histories_;  // read back, for this window
   std::vector<std::size_t> picks_;                              // scratch
 };
+
+template <typename Send>
+mlflow::Answer Lane::while_active(Remote& remote, const model::RunRow& row, Send&& send) {
+  if (!window_.sends()) return Answer();
+  const bool hidden = state_.deleted || (deleted_there_ && row.lifecycle_ms != 0);
+  if (hidden) {
+    Answer answer = call(0, [&] { return remote.set_deleted(state_.server_id, false); });
+    if (answer.verdict != mlflow::Verdict::ok) return answer;
+    deleted_there_ = false;
+  }
+  Answer answer = send();
+  if (answer.verdict != mlflow::Verdict::ok || !state_.deleted) return answer;
+  return call(0, [&] { return remote.set_deleted(state_.server_id, true); });
+}
 
 /// Counts the request, asks may_send before it and reports its time.
 template <typename Call>

@@ -37,6 +37,7 @@ class RemoteApi : public Remote {
   Answer update_run(std::string_view run_id, RunStatus status, std::int64_t end_ms, std::string_view name) override {
     return api_->update_run(run_id, status, end_ms, name);
   }
+  Answer set_deleted(std::string_view run_id, bool deleted) override { return api_->set_deleted(run_id, deleted); }
   Answer metric_history(std::string_view run_id, std::string_view key, std::vector<model::Point>* out) override {
     return api_->metric_history(run_id, key, out);
   }

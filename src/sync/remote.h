@@ -34,6 +34,7 @@ class Remote {
   virtual mlflow::Answer delete_tag(std::string_view run_id, std::string_view key) = 0;
   virtual mlflow::Answer update_run(std::string_view run_id, RunStatus status, std::int64_t end_ms,
                                     std::string_view name) = 0;
+  virtual mlflow::Answer set_deleted(std::string_view run_id, bool deleted) = 0;
   virtual mlflow::Answer metric_history(std::string_view run_id, std::string_view key,
                                         std::vector<model::Point>* out) = 0;
   virtual void cancel() = 0;  // any thread: the call in progress returns soon

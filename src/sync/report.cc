@@ -39,11 +39,13 @@ std::uint64_t Core::place(const Entry& entry) const {
   return same && entry.seen.cursor <= entry.next_seq ? entry.seen.cursor : 1;
 }
 
+bool Core::done(const Entry& entry) const { return place(entry) >= entry.next_seq && entry.retries == 0; }
+
 std::uint64_t Core::waiting_points() const {
   std::uint64_t waiting = 0;
   for (const auto& [uid, entry] : entries_) {
-    if (!entry->has_row || place(*entry) >= entry->next_seq) continue;
-    const std::uint64_t done = entry->seen.delivered + entry->dead_points;
+    if (!entry->has_row || done(*entry)) continue;
+    const std::uint64_t done = entry->seen.delivered + entry->seen.dead_points;
     if (entry->points > done) waiting += entry->points - done;
   }
   return waiting;
@@ -52,7 +54,7 @@ std::uint64_t Core::waiting_points() const {
 double Core::lag_seconds(std::int64_t now_ms) const {
   std::int64_t oldest = 0;
   for (const auto& [uid, entry] : entries_) {
-    if (!entry->has_row || place(*entry) >= entry->next_seq) continue;
+    if (!entry->has_row || done(*entry)) continue;
     const std::int64_t at = entry->oldest_ms != 0 ? entry->oldest_ms : entry->last_ms;
     if (at != 0 && (oldest == 0 || at < oldest)) oldest = at;
   }
@@ -73,6 +75,7 @@ DestinationHealth Core::health() const {
   for (const auto& [uid, entry] : entries_) {
     health.delivered += entry->seen.delivered;
     health.dead_letters += entry->seen.dead;
+    health.dropped += entry->seen.dead_points;
   }
   health.waiting = waiting_points();
   if (ledger_) {
@@ -103,7 +106,7 @@ DeliverProgress Core::progress() const {
     ++progress.runs_total;
     progress.total += entry->points;
     progress.delivered += std::min(entry->seen.delivered, entry->points);
-    if (place(*entry) >= entry->next_seq || !entry->seen.parked.empty()) ++progress.runs_done;
+    if (done(*entry) || !entry->seen.parked.empty()) ++progress.runs_done;
   }
   progress.points_per_second = points_per_second_;
   const std::uint64_t waiting = waiting_points();
@@ -126,7 +129,7 @@ std::uint64_t Core::parked() const {
 std::uint64_t Core::dead_points() const {
   Lock lock(mu_);
   std::uint64_t dead = 0;
-  for (const auto& [uid, entry] : entries_) dead += entry->dead_points;
+  for (const auto& [uid, entry] : entries_) dead += entry->seen.dead_points;
   return dead;
 }
 
@@ -146,17 +149,17 @@ bool Core::delivered(const base::Uid& run, std::uint64_t seq) const {
   Lock lock(mu_);
   if (!run.zero()) {
     auto it = entries_.find(run);
-    return it != entries_.end() ? place(*it->second) >= seq : seq <= 1;
+    return it != entries_.end() ? place(*it->second) >= seq && it->second->retries == 0 : seq <= 1;
   }
   if (scans_ == 0) return false;  // nothing is known yet
   for (const auto& [uid, entry] : entries_) {
-    if (entry->has_row && place(*entry) < std::min(seq, entry->next_seq)) return false;
+    if (entry->has_row && (place(*entry) < std::min(seq, entry->next_seq) || entry->retries != 0)) return false;
   }
   return true;
 }
 
 bool Core::settled(const Entry& entry, std::uint64_t target, std::uint64_t beat) const {
-  if (place(entry) >= target) return true;
+  if (place(entry) >= target && entry.retries == 0) return true;
   if (!entry.seen.parked.empty()) return true;
   return entry.dry && entry.dry_beat >= beat && !entry.queued && !entry.running && !entry.delayed;
 }
@@ -166,7 +169,8 @@ Status Core::wait_idle(Millis deadline) {
   const std::uint64_t beat = options_.durable_beat();
   Lock lock(mu_);
   // A look at the rows that began after now.
-  const bool seen_all = ledger_ && scans_ > 0 && scanned_beat_ == beat && !woken_ && !retry_asked_ && !scan_forced_;
+  const bool quiet = !ledger_ || (!woken_ && !retry_asked_ && !scan_forced_);  // who stands by only reads
+  const bool seen_all = scans_ > 0 && scanned_beat_ == beat && quiet;
   const std::uint64_t scans = scans_ + (seen_all ? 0 : ledger_ ? 2 : 1);
   while (!stopping_ && scans_ < scans) {
     scan_forced_ = true;

@@ -229,6 +229,7 @@ Lane::Answer Lane::prove(Remote& remote, const model::RunRow& row) {
 }
 
 void Lane::apply_proof(const mlflow::RemoteRun& run, const model::RunRow& row) {
+  deleted_there_ = run.lifecycle_stage == "deleted";
   const std::string* value = find(run.tags, shared_->watermark_key);
   std::uint64_t seq = value == nullptr ? 0 : parse_watermark(*value, shared_->reader->identity());
   if (seq > row.next_seq) seq = 0;  // not of this run's sequence

@@ -49,7 +49,7 @@ void Core::see_row(const model::RunRow& row, std::uint64_t beat) {
   entry.next_seq = row.next_seq;
   entry.points = row.points;
   entry.last_ms = row.last_ms;
-  if (place(entry) >= row.next_seq || !entry.seen.parked.empty()) return;
+  if (done(entry) || !entry.seen.parked.empty()) return;
   if (entry.dry && entry.dry_beat >= beat) return;
   if (!entry.hot && hot_.size() < kHot) {
     entry.hot = true;

@@ -97,6 +97,15 @@ Lane::Answer Lane::send_state(Remote& remote) {
     MLOPS_POINT("sync.before_end");
     return update(window_.end_status, window_.end_ms, std::string(), window_.end_seq, "end of the run");
   }
+  if (window_.lifecycle) {
+    MLOPS_POINT("sync.before_lifecycle");
+    Answer answer = call(0, [&] { return remote.set_deleted(state_.server_id, window_.deleted); });
+    if (answer.verdict == Verdict::ok) deleted_there_ = window_.deleted;
+    if (answer.verdict != Verdict::rejected) return answer;
+    Status buried = bury(window_.lifecycle_seq, 1, 0, window_.deleted ? "deletion of the run" : "restoring of the run",
+                         std::string(answer.status.message()));
+    return buried.ok() ? Answer() : local_failure(std::move(buried));
+  }
   if (window_.reopen) {
     return update(RunStatus::running, 0, std::string(), window_.start_seq, "restart of the run");
   }

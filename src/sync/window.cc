@@ -189,6 +189,12 @@ bool Gatherer::take_op(const Item& item, const Limits& limits, Window* out, std:
       }
       break;
     }
+    case model::OpKind::lifecycle:
+      if (!out->empty()) return false;
+      out->lifecycle = true;
+      out->lifecycle_seq = seq;
+      out->deleted = op.number != 0;
+      break;
     case model::OpKind::run_attach:
     case model::OpKind::run_detach:
     case model::OpKind::run_leave:
@@ -224,9 +230,38 @@ Status Gatherer::gather(std::uint64_t from, const Limits& limits, const DeadMark
     } else if (!take_op(item, limits, out, &op_bytes)) {
       break;
     }
-    if (out->ends) break;
+    if (out->ends || out->lifecycle) break;
   }
   return status;
+}
+
+bool Gatherer::one(std::uint64_t seq, const Limits& limits, Window* out, std::string* reason) {
+  out->clear();
+  out->begin = out->end = seq;
+  *reason = "the record is not in the buffer any more; `mlops stuck drop` gives it up for good";
+  Item item;
+  bool found = false;
+  const Status scanned = reader_->scan(
+      run_, seq,
+      [&](const buffer::Record& record) {
+        found = record.seq <= seq && seq < record.seq + record.count;
+        if (found) item.record = record;
+        return false;
+      },
+      [&](std::uint64_t, std::uint64_t, const Status& why) { *reason = std::string(why.message()); });
+  if (!scanned.ok() || !found) return false;
+  if (!item.record.is_block) {
+    std::size_t bytes = 0;
+    return take_op(item, limits, out, &bytes);
+  }
+  Limits single = limits;
+  single.skip_points_below = 0;
+  single.max_points = 1;
+  single.max_bytes = SIZE_MAX;
+  std::size_t bytes = 0;
+  Status status;
+  take_points(item, seq, single, {}, out, &bytes, &status);
+  return status.ok() && !out->points.empty();
 }
 
 Status Gatherer::find_start(std::uint64_t durable_beat, model::Op* out, bool* found) const {

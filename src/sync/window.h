@@ -1,9 +1,9 @@
 // Window: the next records of a run that go to the server together, gathered from the buffer.
 //
 // Points in seq order and at most 999; params, tags, deletes within the server's limits; tags coalesced, the last one
-// wins. A window ends after a run's end, so nothing is sent behind it. Only records of durable beats are taken. What a
-// window does not hold (points below the watermark, dead letters) is counted in it all the same: its commit moves the
-// cursor over them.
+// wins. A window ends after a run's end, so nothing is sent behind it; its deletion has a window of its own, because
+// nothing else can be repeated behind it. Only records of durable beats are taken. What a window does not hold (points
+// below the watermark, dead letters) is counted in it all the same: its commit moves the cursor over them.
 #pragma once
 
 #include <cstdint>
@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "buffer/buffer.h"
+#include "ledger/ledger.h"
 #include "mlflow/mlflow.h"
 #include "model/record.h"
 
@@ -24,12 +25,8 @@ struct Text {  // a param or a tag with its place
   std::string key, value;
 };
 
-/// Records that are given up, by seq of their first, so that no count is made twice.
-struct DeadMark {
-  std::uint64_t count = 1;   // sequence numbers
-  std::uint64_t points = 0;  // of them points
-};
-using DeadMarks = std::map<std::uint64_t, DeadMark>;
+/// Records that are not sent with the others, by seq of their first, so that no count is made twice.
+using DeadMarks = std::map<std::uint64_t, ledger::DeadLetter>;
 
 struct Window {
   std::uint64_t begin = 0, end = 0;         // [begin, end)
@@ -45,9 +42,16 @@ struct Window {
   std::uint64_t end_seq = 0;
   RunStatus end_status = RunStatus::finished;
   std::int64_t end_ms = 0;
+  bool lifecycle = false;  // alone in its window: the run is deleted, or restored
+  bool deleted = false;
+  std::uint64_t lifecycle_seq = 0;
   std::uint64_t all_points = 0;  // points between begin and end, sent now or not
   std::int64_t first_ms = 0;     // time of its first record
   bool empty() const { return end == begin; }
+  bool sends() const {  // anything of it goes to the server
+    return !points.empty() || !params.empty() || !tags.empty() || !deletes.empty() || !name.value.empty() || reopen ||
+           ends || lifecycle;
+  }
   void clear();
 };
 
@@ -73,6 +77,9 @@ class Gatherer {
   /// The window that begins at `from`; empty when nothing durable is there.
   Status gather(std::uint64_t from, const Limits& limits, const DeadMarks& dead, Window* out,
                 std::vector<Damage>* damaged);
+  /// The record that holds `seq`, alone: a point or an op. False: it is not there, or not readable, which `reason`
+  /// says.
+  bool one(std::uint64_t seq, const Limits& limits, Window* out, std::string* reason);
   /// The first run_start or run_attach, when it is still there.
   Status find_start(std::uint64_t durable_beat, model::Op* out, bool* found) const;
   void release();

@@ -203,7 +203,7 @@ void Core::run_lane(Lock& lock, Entry* entry, Remote& remote, int index) {
   entry->running = false;
   if (lane.state().cursor != cursor_before || lane.state().server_id != entry->seen.server_id) ledger_dirty_ = true;
   entry->seen = lane.state();
-  entry->dead_points = lane.dead_points();
+  entry->retries = lane.retries();
   entry->oldest_ms = lane.oldest_ms();
   if (stopping_) return;
   switch (outcome.step) {

@@ -85,6 +85,7 @@ RunSummary run_of(Part&& part) {
   if (!row.parent.zero()) out.parent_id = row.parent.hex();
   out.status = row.status;
   out.left_open = row.left_open;
+  out.deleted = row.deleted;
   // A run that was left open is nobody's, whoever has its slot now.
   out.live = part.alive && row.status == RunStatus::running && !row.left_open;
   out.start_ms = row.start_ms;
@@ -121,19 +122,23 @@ std::uint64_t number(const std::string& text) {
 
 void Merger::add(Part part, std::string server_id) {
   const bool owner = !part.row.attached;
+  const std::int64_t lifecycle_ms = part.row.lifecycle_ms;
   RunSummary run = run_of(std::move(part));
   run.server_id = std::move(server_id);
   const auto [place, fresh] = places_.emplace(run.id, runs_.size());
   if (fresh) {
-    runs_.push_back({std::move(run), owner});
+    runs_.push_back({std::move(run), owner, lifecycle_ms});
     return;
   }
   Merged& known = runs_[place->second];
+  const bool deleted = lifecycle_ms > known.lifecycle_ms ? run.deleted : known.run.deleted;
+  known.lifecycle_ms = std::max(known.lifecycle_ms, lifecycle_ms);
   if (owner && !known.owned) {
     std::swap(known.run, run);
     known.owned = true;
   }
   join(std::move(run), &known.run);
+  known.run.deleted = deleted;
 }
 
 std::vector<RunSummary> Merger::take() {
@@ -163,7 +168,7 @@ void add_ledger(const ledger::Ledger::Snapshot& snapshot, const std::vector<cons
     const auto lane = snapshot.lanes.find(row->uid);
     std::uint64_t done = 0;
     if (lane != snapshot.lanes.end()) {
-      done = lane->second.delivered + lane->second.dead;
+      done = lane->second.delivered + lane->second.dead_points;
       if (!lane->second.parked.empty() && out->last_error.ok()) {
         out->last_error = Status(StatusCode::failed_precondition, lane->second.parked);
         out->state = LaneState::parked;
@@ -174,6 +179,7 @@ void add_ledger(const ledger::Ledger::Snapshot& snapshot, const std::vector<cons
   for (const auto& [uid, lane] : snapshot.lanes) {
     out->delivered += lane.delivered;
     out->dead_letters += lane.dead;
+    out->dropped += lane.dead_points;
   }
   out->retries += snapshot.live.retries;
   out->requests += snapshot.live.requests;

@@ -24,7 +24,8 @@ class Merger {
  private:
   struct Merged {
     RunSummary run;
-    bool owned = false;  // the owner's part is in it
+    bool owned = false;             // the owner's part is in it
+    std::int64_t lifecycle_ms = 0;  // of the newest word on whether it is deleted, whoever said it
   };
   std::vector<Merged> runs_;
   std::unordered_map<std::string, std::size_t> places_;  // by run id

@@ -294,6 +294,7 @@ class Search::Parser {
 Result<Search> Search::parse(const RunQuery& query) {
   Search search;
   search.experiment_ = query.experiment;
+  search.shown_ = query.shown;
   if (Status s = Parser("filter", query.filter).filter(&search.clauses_); !s.ok()) return s;
   for (const std::string& text : query.order_by) {
     Order order;
@@ -342,6 +343,7 @@ bool Search::holds(const Clause& c, const RunSummary& run) {
 }
 
 bool Search::matches(const RunSummary& run) const {
+  if (shown_ != RunQuery::Shown::all && run.deleted != (shown_ == RunQuery::Shown::deleted)) return false;
   if (!experiment_.empty() && run.experiment != experiment_) return false;
   return std::all_of(clauses_.begin(), clauses_.end(), [&](const Clause& c) { return holds(c, run); });
 }

@@ -47,6 +47,7 @@ class Search {
   static bool holds(const Clause& clause, const RunSummary& run);
 
   std::string experiment_;
+  RunQuery::Shown shown_ = RunQuery::Shown::active;
   std::vector<Clause> clauses_;
   std::vector<Order> orders_;
 };

@@ -11,6 +11,7 @@
 
 #include "base/base.h"
 #include "base/file.h"
+#include "ledger/remotes.h"
 #include "view/curve.h"
 #include "view/merge.h"
 #include "view/points.h"
@@ -96,7 +97,7 @@ class ViewImpl : public View {
     Status s = each_slot(root_, [&](const SlotState& slot) {
       for (const Part& part : slot.parts) {
         const model::RunRow& row = part.row;
-        if (row.attached || row.experiment != experiment || row.name != name) continue;
+        if (row.attached || row.deleted || row.experiment != experiment || row.name != name) continue;
         if (start && row.start_ms <= *start) continue;
         best = row.uid;
         start = row.start_ms;
@@ -296,6 +297,8 @@ Result<std::vector<Curve>> ViewImpl::curves(std::string_view run_id, const Curve
 Result<Health> ViewImpl::health() {
   Health out;
   std::map<std::string, DestinationHealth> destinations;
+  const ledger::Remotes remotes = ledger::Remotes::load(root_).value_or({});
+  for (const ledger::Destination& remote : remotes.all()) destinations[remote.name].name = remote.name;
   struct Points {
     std::uint64_t points = 0;
     std::set<std::string> ledgers;
@@ -318,10 +321,11 @@ Result<Health> ViewImpl::health() {
   });
   if (!s.ok()) return s;
   for (auto& [name, destination] : destinations) {
+    if (const ledger::Destination* remote = remotes.named(name)) destination.uri = remote->uri;
     for (const Points& slot : slots) {  // a slot that a destination has no ledger of yet waits in full
       if (slot.ledgers.count(name) == 0) destination.waiting += slot.points;
     }
-    if (destination.dead_letters != 0) out.dropped["rejected"] += destination.dead_letters;
+    if (destination.dropped != 0) out.dropped["rejected"] += destination.dropped;
     out.destinations.push_back(destination);
   }
   out.disk_bytes = base::disk_usage(root_);

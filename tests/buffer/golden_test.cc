@@ -158,6 +158,21 @@ TEST(Summary, FlagsOfARun) {
   }
 }
 
+// A deleted run has its flag beside `attached`, and then the time of its lifecycle record.
+TEST(Golden, SummaryOfADeletedRun) {
+  Summaries want = summaries();
+  want.runs[0].row.deleted = true;
+  want.runs[0].row.lifecycle_ms = 1'790'000'000'040;
+  const std::string now = encode_summary(want.identity, want.counters, want.runs);
+  EXPECT_EQ(now, golden_bytes("buffer", "summary-deleted.v1", now));
+  Summaries got;
+  ASSERT_TRUE(decode_summary(now, &got.identity, &got.counters, &got.runs).ok());
+  EXPECT_TRUE(got.runs[0].row.deleted);
+  EXPECT_FALSE(got.runs[0].row.attached);
+  EXPECT_EQ(got.runs[0].row.lifecycle_ms, 1'790'000'000'040);
+  EXPECT_EQ(got.runs[0].row.start_ms, want.runs[0].row.start_ms);
+}
+
 TEST(Summary, DamageIsSeenAndForgeryDoesNoHarm) {
   const Summaries want = summaries();
   const std::string bytes = encode_summary(want.identity, want.counters, want.runs);

@@ -52,6 +52,10 @@ TEST(GoldenRows, Rows) {
   const std::string closed = hex(encode_run(run));
   run.left_open = true;
   EXPECT_EQ(hex(encode_run(run)), closed + "7001");
+  model::RunRow deleted;
+  deleted.deleted = true;
+  deleted.lifecycle_ms = 1'790'000'000'000;
+  EXPECT_EQ(hex(encode_run(deleted)), "20015001a00101a80180b083c59868");
   EXPECT_EQ(hex(encode_pairs(run)), "0a0b0a026c721205302e30303112090a046e6f746512016112050a0377686f");
   EXPECT_EQ(hex(encode_evicted(48, 46)), "0830102e");
   EXPECT_EQ(hex(encode_metric(metric_row(1))),

@@ -51,6 +51,32 @@ Lane full_lane() {
   return lane;
 }
 DeadLetter letter() { return {uid_of(0x20), 41, 2, "param lr", "no \xff", 1'790'000'000'000}; }
+// What a person decided: a lane's newer fields, a corrected letter, and a request.
+Lane counted_lane() {
+  Lane lane = plain_lane(60);
+  lane.dead = 2;
+  lane.dead_points = 1;
+  lane.parked_ms = 1'790'000'000'001;
+  return lane;
+}
+DeadLetter corrected_letter() {
+  DeadLetter letter{uid_of(0x10), 42, 1, "param lr", "no", 1'790'000'000'000};
+  letter.state = DeadLetter::State::corrected;
+  letter.key = "lr_2";
+  letter.value = "";
+  return letter;
+}
+DeadLetter given_up_letter() {
+  DeadLetter letter{uid_of(0x10), 43, 3, "records", "no", 1'790'000'000'000};
+  letter.points = 1;
+  letter.state = DeadLetter::State::given_up;
+  return letter;
+}
+std::vector<Request> requests() {
+  Request retry{Request::Verb::retry, uid_of(0x10), 42, "lr_2", {}, 0, 0};
+  Request drop{Request::Verb::drop, uid_of(0x20), 0, {}, {}, 400, 7};
+  return {retry, drop};
+}
 LiveState live() { return {4, 1, 200, 3'000, 0.5, 8, "away"}; }
 
 TEST_F(GoldenLedger, WritesTheSameBytes) {
@@ -68,6 +94,35 @@ TEST_F(GoldenLedger, WritesTheSameBytes) {
   EXPECT_EQ(now, golden_bytes("ledger", "ledger.v1", now));
   const std::string health = base::read_file(folder() + "/live").value();
   EXPECT_EQ(health, golden_bytes("ledger", "live.v1", health));
+}
+
+TEST_F(GoldenLedger, WritesDecisionsAsTheSameBytes) {
+  {
+    auto ledger = Ledger::open(slot, {"d", "http://127.0.0.1:5000"});
+    ASSERT_TRUE(ledger.ok()) << ledger.status().to_string();
+    ASSERT_TRUE((*ledger)->put(counted_lane(), corrected_letter()).ok());
+    ASSERT_TRUE((*ledger)->add_dead(given_up_letter()).ok());
+  }
+  const std::string now = base::read_file(folder() + "/ledger").value();
+  EXPECT_EQ(now, golden_bytes("ledger", "decisions.v1", now));
+  const std::string asked = encode_requests(requests());
+  EXPECT_EQ(asked, golden_bytes("ledger", "requests.v1", asked));
+  const auto read = decode_requests(asked);
+  ASSERT_TRUE(read.has_value());
+  ASSERT_EQ(read->size(), 2u);
+  EXPECT_EQ((*read)[0].key, "lr_2");
+  EXPECT_FALSE((*read)[0].value.has_value());
+  EXPECT_EQ((*read)[1].until, 400u);
+  EXPECT_EQ((*read)[1].points, 7u);
+  EXPECT_FALSE(decode_requests(asked.substr(0, asked.size() - 1)).has_value());
+  const auto seen = Ledger::read(slot, "d");
+  ASSERT_EQ(seen->dead.size(), 2u);
+  EXPECT_EQ(seen->dead[0].key, "lr_2");
+  EXPECT_EQ(seen->dead[0].value, "");
+  EXPECT_EQ(seen->dead[1].state, DeadLetter::State::given_up);
+  EXPECT_EQ(seen->dead[1].points, 1u);
+  EXPECT_EQ(seen->lanes.at(uid_of(0x10)).dead_points, 1u);
+  EXPECT_EQ(seen->lanes.at(uid_of(0x10)).parked_ms, 1'790'000'000'001);
 }
 
 TEST_F(GoldenLedger, ReadsAndGoesOn) {

@@ -15,6 +15,7 @@
 
 #include "base/file.h"
 #include "ledger/frames.h"
+#include "ledger/requests.h"
 
 namespace mlops::ledger {
 namespace {
@@ -91,6 +92,80 @@ TEST_F(LedgerTest, RemembersLanesLettersAndHealth) {
   EXPECT_EQ(seen->live.state, 4);
   EXPECT_EQ(seen->live.error, "away");
   EXPECT_EQ(*Ledger::list(slot), std::vector<std::string>{"d"});
+}
+
+TEST_F(LedgerTest, ALaterLetterReplacesTheEarlierAndDeliveredForgetsIt) {
+  const Uid a = Uid::random();
+  DeadLetter first{a, 3, 1, "param lr", "no", 99}, second{a, 5, 1, "metric loss step 1", "no", 99};
+  const auto what = [&] {
+    std::string out;
+    const auto seen = Ledger::read(slot, "d");
+    for (const DeadLetter& l : seen->dead) out += std::to_string(l.seq) + l.reason + " ";
+    return out;
+  };
+  auto l = open();
+  ASSERT_TRUE(l->add_dead(first).ok() && l->add_dead(second).ok());
+  EXPECT_EQ(what(), "3no 5no ");
+  EXPECT_EQ(l->dead(a)[1].points, 0u);  // as given; a ledger that is read knows older letters did not say
+  EXPECT_EQ(Ledger::read(slot, "d")->dead[1].points, 1u);
+  first.reason = "again";
+  ASSERT_TRUE(l->put(lane(a, 9), first).ok());
+  EXPECT_EQ(what(), "3again 5no ");
+  EXPECT_EQ(l->lane(a).cursor, 9u);
+  second.state = DeadLetter::State::delivered;
+  ASSERT_TRUE(l->put(lane(a, 9), second).ok());
+  EXPECT_EQ(what(), "3again ");
+  l.reset();
+  EXPECT_EQ(open()->dead(a).size(), 1u);
+  EXPECT_TRUE(open()->dead(Uid::random()).empty());
+}
+
+TEST_F(LedgerTest, OlderLanesCountThePointsOfTheirLetters) {
+  const Uid a = Uid::random();
+  {
+    auto l = open();
+    ASSERT_TRUE(l->add_dead({a, 3, 1, "param lr", "no", 99}).ok());
+    ASSERT_TRUE(l->add_dead({a, 4, 2, "metric points of a damaged block, 2 records", "no", 99}).ok());
+    ASSERT_TRUE(l->add_dead({a, 44, 1, "metric loss step 1", "no", 99}).ok());  // above the cursor: not counted yet
+    ASSERT_TRUE(l->put(lane(a, 42)).ok());
+  }
+  EXPECT_EQ(Ledger::read(slot, "d")->lanes.at(a).dead_points, 2u);
+}
+
+TEST_F(LedgerTest, RequestsWaitForWhoeverHoldsTheLedger) {
+  const Uid a = Uid::random();
+  EXPECT_TRUE(asked(slot, "d").empty());
+  auto l = open();
+  DeadLetter letter{a, 3, 1, "metric loss step 1", "no", 99};
+  letter.points = 1;
+  Lane counted;
+  counted.run = a;
+  counted.cursor = 10;
+  counted.dead = counted.dead_points = 1;
+  ASSERT_TRUE(l->put(counted, letter).ok());
+  Request retry;
+  retry.run = a;
+  retry.seq = 3;
+  retry.key = "other";
+  Result<std::string> path = ask(slot, "d", {retry});
+  ASSERT_TRUE(path.ok()) << path.status().to_string();
+  std::ofstream(slot + "/delivery/d/asked/not-one") << "x";
+  std::ofstream(slot + "/delivery/d/asked/" + Uid::random().hex()) << "MLOPSRQ1 torn";
+  const std::vector<Asked> all = asked(slot, "d");
+  ASSERT_EQ(all.size(), 1u);
+  EXPECT_EQ(all[0].path, *path);
+  ASSERT_EQ(all[0].requests.size(), 1u);
+  ASSERT_TRUE(apply(all[0].requests[0], l.get()).ok());
+  ASSERT_TRUE(apply(all[0].requests[0], l.get()).ok());  // a deliverer that died before it could remove the file
+  EXPECT_EQ(l->dead(a)[0].state, DeadLetter::State::retrying);
+  EXPECT_EQ(l->dead(a)[0].key, "other");
+  EXPECT_EQ(l->lane(a).dead, 0u);
+  EXPECT_EQ(l->lane(a).dead_points, 0u);
+  Request drop = all[0].requests[0];
+  drop.verb = Request::Verb::drop;
+  ASSERT_TRUE(apply(drop, l.get()).ok());
+  EXPECT_EQ(l->lane(a).dead_points, 1u);
+  EXPECT_EQ(l->dead(a)[0].state, DeadLetter::State::given_up);
 }
 
 TEST_F(LedgerTest, OneDelivererAtATime) {

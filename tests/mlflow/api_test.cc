@@ -42,7 +42,7 @@ std::string run_json(const std::string& id, const std::string& uid, const std::s
 }
 
 TEST(Api, HtmlIsNeverAGoodAnswer) {
-  Scripted s(std::vector<std::string>(12, html()));
+  Scripted s(std::vector<std::string>(14, html()));
   std::string id;
   RemoteRun run;
   bool found = false;
@@ -60,10 +60,12 @@ TEST(Api, HtmlIsNeverAGoodAnswer) {
                             s->set_tags("r", {{"a", "b"}}),
                             s->delete_tag("r", "a"),
                             s->update_run("r", RunStatus::finished, 5, ""),
+                            s->set_deleted("r", true),
+                            s->set_deleted("r", false),
                             s->metric_history("r", "k", &points)};
   for (const Answer& answer : answers) EXPECT_EQ(answer.verdict, Verdict::ambiguous) << answer.status.to_string();
   EXPECT_FALSE(found);
-  EXPECT_EQ(s->requests(), 12u);
+  EXPECT_EQ(s->requests(), 14u);
 }
 
 TEST(Api, ObjectsWithoutTheirFieldsAreAmbiguous) {

@@ -141,6 +141,7 @@ TEST(Encode, ParamsAndTagsAreStringsAndInvalidUtf8NeverBreaksTheBody) {
 }
 
 TEST(Encode, UpdateSendsOnlyWhatIsMeant) {
+  EXPECT_EQ(encode_run_id("r"), R"({"run_id":"r"})");
   EXPECT_EQ(encode_update_run("r", "FINISHED", 5, ""), R"({"run_id":"r","status":"FINISHED","end_time":5})");
   EXPECT_EQ(encode_update_run("r", nullptr, 0, "n"), R"({"run_id":"r","run_name":"n"})");
   EXPECT_EQ(encode_update_run("r", "RUNNING", 0, ""), R"({"run_id":"r","status":"RUNNING"})");

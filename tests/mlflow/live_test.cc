@@ -73,6 +73,7 @@ TEST_F(Live, ExperimentsAndRuns) {
     EXPECT_EQ(run.run_id, id);
   }
   good(api_->update_run(id, RunStatus::failed, base::now_ms(), ""));
+  for (const bool deleted : {true, true, false, false}) good(api_->set_deleted(id, deleted));
   good(api_->get_run(id, &run));
   EXPECT_EQ(run.status, "FAILED");
   EXPECT_EQ(run.name, "back\\slash");

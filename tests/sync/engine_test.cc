@@ -35,6 +35,7 @@ TEST(Engine, StandsByAndTakesOverWithinTwoSeconds) {
   EXPECT_FALSE(second->is_deliverer());
   EXPECT_FALSE(second->health().deliverer_here);
   ASSERT_TRUE(until([&] { return second->delivered(uid(1), 12); })) << "reads the other one's cursor";
+  EXPECT_TRUE(until([&] { return second->wait_idle(Millis(0)).ok(); })) << "`mlops sync` beside a trainer ends";
   EXPECT_EQ(second->health().delivered, 10u);
   EXPECT_EQ(second->server_id(uid(1)).value_or(""), first->server_id(uid(1)).value_or("-"));
   first->stop(Millis(1'000));

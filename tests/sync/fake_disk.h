@@ -1,6 +1,7 @@
 // A buffer and a ledger in memory, which survive the engine that used them.
 #pragma once
 
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -259,10 +260,32 @@ class Disk {
       if (d_->held_by_ == mine_) d_->now_.lanes[lane.run] = lane;
       return Status();
     }
+    std::vector<ledger::DeadLetter> dead(const base::Uid& run) const override {
+      std::lock_guard<std::mutex> lock(d_->mu_);
+      std::vector<ledger::DeadLetter> out;
+      for (const ledger::DeadLetter& letter : d_->now_.dead) {
+        if (letter.run == run) out.push_back(letter);
+      }
+      return out;
+    }
     Status add_dead(const ledger::DeadLetter& letter) override {
       std::lock_guard<std::mutex> lock(d_->mu_);
-      if (d_->held_by_ == mine_) d_->now_.dead.push_back(letter);
+      if (d_->held_by_ != mine_) return Status();
+      auto& all = d_->now_.dead;
+      const auto same = [&](const ledger::DeadLetter& l) { return l.run == letter.run && l.seq == letter.seq; };
+      const auto it = std::find_if(all.begin(), all.end(), same);
+      if (letter.state == ledger::DeadLetter::State::delivered) {
+        if (it != all.end()) all.erase(it);
+      } else if (it != all.end()) {
+        *it = letter;
+      } else {
+        all.push_back(letter);
+      }
       return Status();
+    }
+    Status put(const ledger::Lane& lane, const ledger::DeadLetter& letter) override {
+      Status status = put(lane);
+      return status.ok() ? add_dead(letter) : status;
     }
     Status note_health(const ledger::LiveState& state) override {
       std::lock_guard<std::mutex> lock(d_->mu_);

@@ -346,6 +346,14 @@ class Client : public Remote {
       return Answer();
     });
   }
+  Answer set_deleted(std::string_view id, bool deleted) override {
+    return s_->exchange(epoch_, deleted ? "delete_run" : "restore_run", [&] {
+      auto run = s_->runs.find(std::string(id));
+      if (run == s_->runs.end()) return gone();
+      run->second.deleted = deleted;
+      return Answer();
+    });
+  }
   Answer metric_history(std::string_view id, std::string_view key, std::vector<model::Point>* out) override {
     return s_->exchange(epoch_, "metric_history", [&] {
       out->clear();

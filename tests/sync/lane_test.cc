@@ -256,6 +256,24 @@ TEST(Lane, ADamagedBlockIsCountedAndPassed) {
   EXPECT_EQ(rig.last.waiting, 0u);
 }
 
+// gc --deleted: records leave the buffer that this destination had only the first half of.
+TEST(Lane, WhatLeftTheBufferUndeliveredIsCountedAndPassed) {
+  Rig rig(Server::Age::v3_17);
+  rig.buffer->write(uid(1)).start("e", "n").points(series("a", 0, 10));
+  ASSERT_TRUE(rig.deliver().ok());
+  rig.buffer->write(uid(1)).points(series("a", 10, 25));
+  rig.buffer->edit(uid(1), [](Buffer::Run& run) {
+    run.records.clear();
+    run.row.evicted_before = run.row.next_seq;
+    run.row.evicted_points = 25;
+  });
+  ASSERT_TRUE(rig.deliver().ok());
+  EXPECT_EQ(only(rig).points.size(), 10u);
+  EXPECT_EQ(rig.last.delivered, 10u);
+  EXPECT_EQ(rig.last.dropped, 15u);
+  EXPECT_EQ(rig.last.waiting, 0u);
+}
+
 TEST(Lane, ANewDestinationIsToldWhatRetentionRemoved) {
   Rig rig(Server::Age::v3_17);
   rig.buffer->write(uid(1)).start("e", "n", {{"t", "v"}}).points(series("a", 0, 10)).points(series("a", 10, 15));

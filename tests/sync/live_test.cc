@@ -50,6 +50,9 @@ class Disturbed : public Remote {
   Answer update_run(std::string_view id, RunStatus status, std::int64_t end_ms, std::string_view name) override {
     return pass([&] { return real_->update_run(id, status, end_ms, name); });
   }
+  Answer set_deleted(std::string_view id, bool deleted) override {
+    return pass([&] { return real_->set_deleted(id, deleted); });
+  }
   Answer metric_history(std::string_view id, std::string_view key, std::vector<model::Point>* out) override {
     return pass([&] { return real_->metric_history(id, key, out); });
   }

@@ -33,7 +33,7 @@ struct Rig {
     return o;
   }
   std::unique_ptr<Engine> start() { return start(options()); }
-  std::unique_ptr<Engine> start(EngineOptions o) {
+  std::unique_ptr<Engine> start(EngineOptions o, const std::function<void(Parts*)>& change = {}) {
     const std::uint64_t mine = ++epoch;
     Parts parts;
     parts.make_remote = [this, mine]() -> Result<std::unique_ptr<Remote>> {
@@ -41,6 +41,7 @@ struct Rig {
     };
     parts.open_ledger = [this] { return disk.open(); };
     parts.read_ledger = [this] { return disk.read(); };
+    if (change) change(&parts);
     return std::move(start_engine(std::move(o), std::move(parts)).value());
   }
   /// An engine delivers all there is.

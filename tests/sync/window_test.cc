@@ -140,7 +140,7 @@ TEST_F(Gather, ReportsDamageOnceAndGoesOn) {
   ASSERT_EQ(damaged.size(), 1u);
   EXPECT_EQ(damaged[0].seq, 2u);
   EXPECT_EQ(damaged[0].count, 10u);
-  dead[2] = DeadMark{10, 10};
+  dead[2].count = dead[2].points = 10;
   from(1);
   EXPECT_TRUE(damaged.empty());
 }

@@ -1,0 +1,11 @@
+// Confirm: what cannot be undone is asked for on a terminal, and wants --yes where nobody can be asked.
+#pragma once
+
+#include <string>
+
+namespace mlops::cli {
+
+/// True: go on. Else says why not on stderr, and the exit code is kUsage in a pipe, kOther after a "no".
+bool confirmed(const std::string& question, bool yes, int* exit_code);
+
+}  // namespace mlops::cli
