@@ -65,7 +65,7 @@ int collect(const Common& common, const Arguments& a) {
   if (!plan.ok()) return fail(plan.status());
   const bool go = !a.dry_run && !plan->runs.empty();
   if (!common.json) {
-    Table table({"RUN", "NAME", "EXPERIMENT", "ENDED", "POINTS", "BYTES", "STATE"});
+    Table table({"RUN", "NAME", "EXPERIMENT", "ENDED", ">POINTS", ">BYTES", "STATE"});
     for (const GcRun& run : plan->runs) {
       table.add({run.id, one_line(run.name, 30), one_line(run.experiment, 30), time_text(run.end_ms),
                  std::to_string(run.points), std::to_string(run.bytes),

@@ -32,7 +32,7 @@ int list(const Common& common) {
   if (!health.ok()) return fail(health.status());
   JsonOut out;
   out.begin_object().field("root", reader->root()).key("remotes").begin_array();
-  Table table({"NAME", "URI", "DELIVERED", "WAITING", "REFUSED"});
+  Table table({"NAME", "=URI", ">DELIVERED", ">WAITING", ">REFUSED"});
   for (const Remote& remote : *all) {
     const auto at = std::find_if(health->destinations.begin(), health->destinations.end(),
                                  [&remote](const DestinationHealth& d) { return d.name == remote.name; });

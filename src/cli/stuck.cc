@@ -33,15 +33,19 @@ void put(const Stuck& item, JsonOut* out) {
 int list(const Common& common, bool settled_too) {
   Result<std::vector<Stuck>> items = stuck(common.root, settled_too);
   if (!items.ok()) return fail(items.status());
-  const bool terminal = is_terminal(1);
+  const bool on_terminal = is_terminal(1);
   JsonOut out;
   out.begin_object().key("stuck").begin_array();
-  Table table({"ID", "STATE", "RUN", "DESTINATION", "SINCE", "WHAT", "WHY"});
+  // 80 columns hold what and why; where and since when are in `stuck show`, and in a pipe.
+  Table table(on_terminal ? std::vector<std::string>{"=ID", "=STATE", "=RUN", "=WHAT", "WHY"}
+                          : std::vector<std::string>{"ID", "STATE", "RUN", "DESTINATION", "SINCE", "WHAT", "WHY"});
   for (const Stuck& item : *items) {
     put(item, &out);
-    const std::size_t room = terminal ? 40 : 200;
-    table.add({item.id, item.state, terminal ? item.run_id.substr(0, 8) : item.run_id, item.destination,
-               time_text(item.since_ms), one_line(item.what, room), one_line(item.reason, room)});
+    if (on_terminal) {
+      table.add({item.id, item.state, item.run_id.substr(0, 8), one_line(item.what, 32), item.reason});
+    } else {
+      table.add({item.id, item.state, item.run_id, item.destination, time_text(item.since_ms), item.what, item.reason});
+    }
   }
   out.end_array().end_object();
   if (common.json) {
@@ -49,7 +53,7 @@ int list(const Common& common, bool settled_too) {
   } else if (items->empty()) {
     std::fprintf(stderr, "nothing is stuck\n");
   } else {
-    table.print(terminal);
+    table.print();
   }
   return kOk;
 }

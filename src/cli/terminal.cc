@@ -96,8 +96,10 @@ std::string one_line(std::string_view text, std::size_t columns) {
 
 Table::Table(std::vector<std::string> head) : head_(std::move(head)) {
   for (std::string& name : head_) {
-    number_.push_back(name.front() == '>');
-    if (number_.back()) name.erase(0, 1);
+    const char mark = name.empty() ? ' ' : name.front();
+    number_.push_back(mark == '>');
+    whole_.push_back(mark == '>' || mark == '=');
+    if (whole_.back()) name.erase(0, 1);
   }
 }
 
@@ -123,7 +125,7 @@ void Table::print(const Terminal& out, std::size_t most_rows) const {
   while (total() > out.width) {
     std::size_t widest = widths.size();
     for (std::size_t i = 0; i < widths.size(); ++i) {
-      if (!number_[i] && widths[i] > kLeast && (widest == widths.size() || widths[i] > widths[widest])) widest = i;
+      if (!whole_[i] && widths[i] > kLeast && (widest == widths.size() || widths[i] > widths[widest])) widest = i;
     }
     if (widest == widths.size()) break;
     --widths[widest];

@@ -32,7 +32,7 @@ std::string one_line(std::string_view text, std::size_t columns);
 /// without a head, elsewhere.
 class Table {
  public:
-  /// A head that begins with '>' makes a column of numbers: aligned right, never cut.
+  /// A head that begins with '>' makes a column of numbers: aligned right, never cut; with '=': never cut.
   explicit Table(std::vector<std::string> head);
   void add(std::vector<std::string> row) { rows_.push_back(std::move(row)); }
   /// `most_rows` of them on a terminal; 0: all.
@@ -40,7 +40,7 @@ class Table {
 
  private:
   std::vector<std::string> head_;
-  std::vector<bool> number_;
+  std::vector<bool> number_, whole_;
   std::vector<std::vector<std::string>> rows_;
 };
 

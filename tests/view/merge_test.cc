@@ -77,6 +77,7 @@ TEST(Merge, ADestinationWaitsForWhatIsNeitherDeliveredNorRefused) {
   lane.run = owner.row.uid;
   lane.delivered = 6;
   lane.dead = 1;
+  lane.dead_points = 1;
   lane.parked = "deleted on the server";
   snapshot.lanes[lane.run] = lane;
   DestinationHealth out;
