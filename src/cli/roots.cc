@@ -20,7 +20,7 @@ int list(const Common& common, const Arguments& a) {
   if (!all.ok()) return fail(all.status());
   JsonOut out;
   out.begin_object().key("roots").begin_array();
-  Table table({"=ROOT", "FROM", ">SIZE", ">RUNS", ">WAITING"});
+  Table table({"=ROOT", "=FROM", ">SIZE", ">RUNS", ">WAITING"});
   for (const RootInfo& root : *all) {
     out.begin_object().field("path", root.path).field("from", root.from).field("in_force", root.in_force);
     out.field("exists", root.exists).field("bytes", root.bytes).field("runs", root.runs);
