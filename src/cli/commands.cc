@@ -13,7 +13,7 @@ std::vector<Command> all_commands() {
       status_command(),  // how it stands
       sync_command(),    // to a server
       verify_command(),  //
-      version_command(),
+      version_command(), completions_command(), man_command(), reference_command(), complete_command(),
   };
 }
 

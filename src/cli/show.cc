@@ -87,7 +87,7 @@ Command show_command() {
   Command command{"show", "One run: params, tags, metrics; or the points of one metric"};
   command.options = {
       {"run", "Run id: ours, the server's, or a prefix of at least 4 characters", &a->run, true, Takes::run},
-      {"--metric", "Print this metric's points: step, time in ms, value", &a->metric},
+      {"--metric", "Print this metric's points: step, time in ms, value", &a->metric, false, Takes::metric},
   };
   command.json =
       R"({"id", "server_id", "experiment", "name", "parent_id", "status", "live", "left_open", "start_ms", "end_ms", "points", )"
