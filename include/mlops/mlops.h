@@ -1,4 +1,5 @@
-// Everything a trainer needs. Reading order: client.h, run.h, metric.h, options.h, health.h, reader.h, delivery.h.
+// Everything a trainer needs. Reading order: client.h, run.h, metric.h, options.h, health.h, reader.h, delivery.h,
+// settings.h.
 #pragma once
 
 #include "mlops/client.h"
@@ -9,4 +10,5 @@
 #include "mlops/options.h"
 #include "mlops/reader.h"
 #include "mlops/run.h"
+#include "mlops/settings.h"
 #include "mlops/status.h"

@@ -13,7 +13,10 @@ std::vector<Command> all_commands() {
       status_command(),  // how it stands
       sync_command(),    // to a server
       verify_command(),  //
-      version_command(), completions_command(), man_command(), reference_command(), complete_command(),
+      config_command(),  // of the command itself
+      version_command(),   completions_command(), man_command(),
+      reference_command(),  // for programs and the shells
+      complete_command(),
   };
 }
 

@@ -44,7 +44,7 @@ const std::vector<Variable>& environment_variables() {
       {"MLFLOW_TRACKING_CLIENT_CERT_PATH", "PEM with client certificate and key"},
       {"MLFLOW_TRACKING_INSECURE_TLS", "true: certificates are not verified"},
       {"MLFLOW_TRACKING_AWS_SIGV4", "true: requests are signed with AWS keys"},
-      {"HTTPS_PROXY, HTTP_PROXY, NO_PROXY", "as curl reads them"},
+      {"https_proxy, http_proxy, all_proxy, no_proxy", "as curl reads them"},
   };
   return *kVariables;
 }
