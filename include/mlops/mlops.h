@@ -1,10 +1,11 @@
 // Everything a trainer needs. Reading order: client.h, run.h, metric.h, options.h, health.h, reader.h, delivery.h,
-// settings.h.
+// settings.h, doctor.h.
 #pragma once
 
 #include "mlops/client.h"
 #include "mlops/config.h"
 #include "mlops/delivery.h"
+#include "mlops/doctor.h"
 #include "mlops/health.h"
 #include "mlops/metric.h"
 #include "mlops/options.h"

@@ -13,6 +13,7 @@ std::vector<Command> all_commands() {
       status_command(),  // how it stands
       sync_command(),    // to a server
       verify_command(),  //
+      doctor_command(),
       config_command(),  // of the command itself
       version_command(),   completions_command(), man_command(),
       reference_command(),  // for programs and the shells

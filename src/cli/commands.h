@@ -14,6 +14,7 @@ Command exec_command();
 Command status_command();
 Command sync_command();
 Command verify_command();
+Command doctor_command();
 Command config_command();
 Command version_command();
 Command completions_command();

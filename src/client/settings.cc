@@ -50,7 +50,14 @@ class Teller {
   Result<std::vector<Setting>> tell() {
     Result<std::string> root = client::resolve_root(given_.root, environment_);
     if (!root.ok()) return root.status();
-    const Result<Options> completed = client::complete_options(given_, environment_);
+    // A URI that cannot be used is told by itself and does not hide another fault.
+    Options rest = given_;
+    Environment environment = environment_;
+    if (!client::resolve_uri(rest.tracking_uri, environment).ok()) {
+      rest.tracking_uri.clear();
+      environment.tracking_uri.clear();
+    }
+    const Result<Options> completed = client::complete_options(rest, environment);
     // Of options that cannot be used the rest is told all the same.
     in_force_ = completed.ok() ? *completed : given_;
     in_force_.root = *root;
@@ -193,9 +200,6 @@ class Teller {
   /// The one problem that the options had stands beside the setting that its words name.
   void blame() {
     if (problem_.empty()) return;
-    for (Setting& setting : out_) {
-      if (!setting.problem.empty()) return;
-    }
     for (Setting& setting : out_) {
       const bool by_variable = !setting.source.empty() && problem_.rfind(setting.source, 0) == 0;
       const bool by_field = problem_.rfind("Options::" + setting.name + " ", 0) == 0;

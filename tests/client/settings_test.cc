@@ -111,6 +111,9 @@ TEST_F(SettingsTest, AValueThatCannotBeUsedIsToldWithTheRest) {
   EXPECT_NE(s.at("journal_mib").problem.find("2 to 1024"), std::string::npos);
   EXPECT_EQ(s.at("beat").value, "500 ms");
   EXPECT_TRUE(s.at("root").problem.empty());
+  set("MLFLOW_TRACKING_URI", "ftp://host");  // one fault does not hide another
+  EXPECT_FALSE(told().at("tracking_uri").problem.empty());
+  EXPECT_FALSE(told().at("journal_mib").problem.empty());
 }
 
 }  // namespace
