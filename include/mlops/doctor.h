@@ -21,7 +21,7 @@ struct DoctorOptions {
   std::string root{};         ///< as in Options; it need not be there
   std::string to{};           ///< tracking URI; default MLFLOW_TRACKING_URI, else every destination of the root
   Credentials credentials{};  ///< completed from the environment as in Client::open
-  Millis deadline{10'000};    ///< for a server to answer the first request
+  Millis deadline{10'000};    ///< for a server to answer, twice: whether it is there, and what it is
 };
 
 /// Looks at root, file system, disk, limits, clock, slots, database library, servers and what waits for them. A fault

@@ -49,7 +49,11 @@ _mlops() {
       '') ;;
       :files) _files; return ;;
       :folders) _files -/; return ;;
-      *) word=${line%%$'\t'*}; proposals+=("${word//:/\\:}:${line#*$'\t'}") ;;
+      *)
+        word=${${line%%$'\t'*}//:/\\:}
+        [[ $line == *$'\t' ]] || word+=:${line#*$'\t'}
+        proposals+=("$word")
+        ;;
     esac
   done
   _describe mlops proposals

@@ -67,7 +67,7 @@ Command doctor_command() {
   Command command{"doctor", "What keeps runs from being kept or delivered, and what mends it"};
   command.options = {
       {"--to", "Tracking URI [MLFLOW_TRACKING_URI; every destination of the root]", &a->to, false, Takes::uri},
-      {"--timeout", "Seconds for a server to answer the first request [10]", &a->timeout_seconds},
+      {"--timeout", "Seconds for a server to answer, twice [10]", &a->timeout_seconds},
   };
   command.about =
       "Looks at root, disk, file system, limits, clock, slots, database, server, TLS, credentials and what waits. "

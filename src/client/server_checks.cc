@@ -6,6 +6,7 @@
 #include "base/base.h"
 #include "client/checks.h"
 #include "client/masked.h"
+#include "client/within.h"
 #include "drain/slot.h"
 #include "http/http.h"
 #include "ledger/ledger.h"
@@ -32,8 +33,7 @@ std::string as_whom(const Credentials& c) {
   return "nobody: no credentials are set, and none are asked for";
 }
 
-void check_proxy(const std::string& uri, const Credentials& credentials, Findings* findings) {
-  (void)uri;
+void check_proxy(const Credentials& credentials, Findings* findings) {
   const std::string proxy = masked_proxy(credentials.proxy);
   findings->ok("server.proxy", proxy.empty() ? "none" : proxy);
 }
@@ -91,16 +91,24 @@ bool check_reached(const std::string& uri, const Credentials& credentials, Milli
   return true;
 }
 
-void check_api(const std::string& uri, const Credentials& credentials, Findings* findings) {
+void check_api(const std::string& uri, const Credentials& credentials, Millis deadline, Findings* findings) {
   Result<std::unique_ptr<mlflow::Api>> api = mlflow::Api::connect(uri, credentials);
   if (!api.ok()) {
     findings->mend("server.api", "not tried", std::string(api.status().message()));
     return;
   }
   mlflow::Server server;
-  const mlflow::Answer probe = (*api)->probe(&server);
+  mlflow::Answer probe, read;
   std::string id;
-  const mlflow::Answer read = (*api)->experiment_by_name("Default", &id);
+  const bool in_time = within(deadline, api->get(), [&] {
+    probe = (*api)->probe(&server);
+    read = (*api)->experiment_by_name("Default", &id);
+  });
+  if (!in_time) {
+    findings->mend("server.api", "no answer within " + seconds_text(static_cast<double>(deadline.count()) / 1'000),
+                   "look at the server's log and load, or allow more time; nothing is lost meanwhile");
+    return;
+  }
   const bool absent = read.verdict == mlflow::Verdict::run_gone;
   if (read.verdict == mlflow::Verdict::auth) {
     findings->mend("server.auth", "HTTP " + std::to_string(read.http_status), std::string(read.status.message()));
@@ -141,8 +149,8 @@ double measured_pace(const std::string& root, const std::string& name) {
 }  // namespace
 
 void check_server(const std::string& uri, const Credentials& credentials, Millis deadline, Findings* findings) {
-  check_proxy(uri, credentials, findings);
-  if (check_reached(uri, credentials, deadline, findings)) check_api(uri, credentials, findings);
+  check_proxy(credentials, findings);
+  if (check_reached(uri, credentials, deadline, findings)) check_api(uri, credentials, deadline, findings);
 }
 
 void check_waiting(const std::string& root, const std::string& uri, Findings* findings) {

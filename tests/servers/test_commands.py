@@ -100,6 +100,33 @@ def test_completion_is_read_by(shell, root):
     subprocess.run([program, "-n", str(script)], check=True, timeout=60, capture_output=True)
 
 
+ZSH = """
+compdef() { :; }
+_describe() { print -l -- "${proposals[@]}"; }
+_files() { print -- files "$@"; }
+source <(mlops completions zsh)
+press() { words=("$@") CURRENT=$#; _mlops; }
+press mlops sho
+press mlops runs --experiment ''
+press mlops runs --experiment 'm'
+press mlops show "$RUN" --metric v
+press mlops completions z
+press mlops exec -- ./a
+press mlops runs --root ''
+"""
+
+
+def test_completion_in_a_real_zsh(root):
+    program = shutil.which("zsh")
+    if program is None:
+        pytest.skip("no zsh")
+    env = {**root.env, "RUN": root.run, "PATH": f"{root.build.mlops.parent}:{os.environ['PATH']}"}
+    out = subprocess.run([program, "-f", "-c", ZSH], env=env, cwd=root.folder, capture_output=True, text=True, timeout=120)
+    assert out.returncode == 0 and out.stderr == ""
+    lines = out.stdout.splitlines()
+    assert lines[0].startswith("show:") and lines[1:] == ["my exp", "my exp", "val/acc", "zsh", "files", "files -/"]
+
+
 def test_completion_in_a_real_fish(root):
     program = shutil.which("fish")
     if program is None:

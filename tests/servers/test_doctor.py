@@ -75,6 +75,7 @@ FAULTS = {  # what stands in front -> what needs mending
     "reset": (lambda request: proxy.lose_request(), {"server.reached"}),
     "cut": (lambda request: proxy.cut_response(), {"server.reached"}),
     "slow": (lambda request: proxy.delay(5), {"server.reached"}),
+    "stuck": (lambda request: None if request.index == 0 else proxy.delay(5), {"server.api"}),
     "late": (lambda request: proxy.answer(200, "3.17.2", content_type="text/plain",
                                           Date=email.utils.formatdate(time.time() - 3600, usegmt=True))
              if request.path == "/version" else None, {"server.clock"}),
