@@ -11,6 +11,28 @@ install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/mlops DESTINATION ${CMAKE_INSTAL
 if(TARGET mlops_cli)
   set_target_properties(mlops_cli PROPERTIES INSTALL_RPATH "$ORIGIN/../${CMAKE_INSTALL_LIBDIR}")
   install(TARGETS mlops_cli RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT runtime)
+  # The command itself prints its manual page and its completions, where it can run.
+  if(NOT CMAKE_CROSSCOMPILING)
+    set(mlops_printed)
+    foreach(one IN ITEMS "man|man1/mlops.1|${CMAKE_INSTALL_MANDIR}/man1"
+        "completions bash|bash/mlops|${CMAKE_INSTALL_DATADIR}/bash-completion/completions"
+        "completions zsh|zsh/_mlops|${CMAKE_INSTALL_DATADIR}/zsh/site-functions"
+        "completions fish|fish/mlops.fish|${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d")
+      string(REPLACE "|" ";" one "${one}")
+      list(GET one 0 words)
+      list(GET one 1 file)
+      list(GET one 2 folder)
+      separate_arguments(words)
+      set(file ${PROJECT_BINARY_DIR}/share/${file})
+      cmake_path(GET file PARENT_PATH parent)
+      file(MAKE_DIRECTORY ${parent})
+      add_custom_command(OUTPUT ${file} COMMAND mlops_cli ${words} > ${file}.new
+        COMMAND ${CMAKE_COMMAND} -E rename ${file}.new ${file} DEPENDS mlops_cli COMMENT "mlops ${words}" VERBATIM)
+      install(FILES ${file} DESTINATION ${folder} COMPONENT runtime)
+      list(APPEND mlops_printed ${file})
+    endforeach()
+    add_custom_target(mlops_printed ALL DEPENDS ${mlops_printed})
+  endif()
 endif()
 install(EXPORT mlopsTargets NAMESPACE mlops:: DESTINATION ${mlops_cmakedir} COMPONENT dev)
 

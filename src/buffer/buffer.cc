@@ -193,6 +193,8 @@ class OwnBuffer final : public StoreFace<Buffer> {
 
 void prepare_library() { Kv::prepare_library(); }
 
+Library library() { return {Kv::built_with(), Kv::loaded_from()}; }
+
 Result<std::unique_ptr<Buffer>> Buffer::open(const std::string& slot_dir) {
   const std::string dir = slot_dir + "/db";
   MLOPS_POINT("buffer.open");

@@ -103,6 +103,13 @@ struct Beat {
 /// handler can still close a store, whenever exit comes. Once per process; databases of this room call it themselves.
 void prepare_library();
 
+/// The database library: the version this was built with, and the file it was loaded from, links resolved (ours, when
+/// it is linked into us); empty when unknown.
+struct Library {
+  std::string built, file;
+};
+Library library();
+
 /// Write side: the drain thread only (its Reader half is thread-safe).
 class Buffer : public Reader {
  public:

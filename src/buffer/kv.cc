@@ -4,6 +4,7 @@
 // host's threads.
 #include "buffer/kv.h"
 
+#include <dlfcn.h>
 #include <pthread.h>
 #include <rocksdb/c.h>
 #include <rocksdb/version.h>
@@ -184,6 +185,19 @@ class Kv::Use {
 
 Kv::Kv(std::unique_ptr<Rep> rep) : rep_(std::move(rep)) {}
 Kv::~Kv() { close(); }
+
+std::string Kv::built_with() {
+  return std::to_string(ROCKSDB_MAJOR) + "." + std::to_string(ROCKSDB_MINOR) + "." + std::to_string(ROCKSDB_PATCH);
+}
+
+std::string Kv::loaded_from() {
+  Dl_info info{};
+  if (::dladdr(reinterpret_cast<const void*>(&rocksdb_open), &info) == 0 || info.dli_fname == nullptr) return {};
+  char* resolved = ::realpath(info.dli_fname, nullptr);
+  std::string out = resolved != nullptr ? resolved : info.dli_fname;
+  ::free(resolved);  // NOLINT(cppcoreguidelines-no-malloc): realpath's
+  return out;
+}
 
 void Kv::prepare_library() {
   static std::once_flag once;

@@ -35,6 +35,9 @@ class Kv {
  public:
   /// See buffer::prepare_library.
   static void prepare_library();
+  /// See buffer::library.
+  static std::string built_with();
+  static std::string loaded_from();
   /// Opens or makes the store in `dir`. A folder that holds data but no store is data_loss, never made anew.
   static Result<std::unique_ptr<Kv>> open(const std::string& dir);
   /// A reader of another process's store: sees what was written when it was opened or last refreshed.

@@ -18,7 +18,7 @@ struct Common {
 };
 
 /// What stands where an option wants a word; shells complete by it.
-enum class Takes { text, run, experiment, file, folder, uri };
+enum class Takes { text, run, experiment, metric, file, folder, uri };
 
 struct Option {
   std::string names;  // "-n,--limit"; "--flag"; "run": positional. A positional list takes what is left.
@@ -45,6 +45,7 @@ struct Command {
   std::function<int(const Common&)> run{};  // prints to stdout, complains to stderr, returns the exit code
   std::vector<Command> verbs{};             // `mlops remote add`; with a run of its own `mlops stuck` stands alone, too
   bool has_root = true;
+  bool hidden = false;  // for programs: not in --help, the man page and the reference
 };
 
 /// All of them, in the order of --help.

@@ -23,7 +23,11 @@ std::vector<Command> all_commands() {
       verify_command(),   //
       remote_command(),   //
       roots_command(),    // where it is
-      version_command(),
+      doctor_command(),   //
+      config_command(),   // of the command itself
+      version_command(),     completions_command(), man_command(),
+      reference_command(),  // for programs and the shells
+      complete_command(),
   };
 }
 

@@ -24,6 +24,12 @@ Command status_command();
 Command stuck_command();
 Command sync_command();
 Command verify_command();
+Command doctor_command();
+Command config_command();
 Command version_command();
+Command completions_command();
+Command man_command();
+Command reference_command();  // for programs
+Command complete_command();   // for the shells
 
 }  // namespace mlops::cli

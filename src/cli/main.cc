@@ -5,15 +5,12 @@
 
 #include "cli/command.h"
 #include "cli/text.h"
+#include "cli/words.h"
 #include "mlops/mlops.h"
 
 namespace {
 
 using namespace mlops::cli;  // NOLINT(google-build-using-namespace): a main file of the command
-
-constexpr const char* kFooter =
-    "Exit codes: 0 ok; 1 differences found, or points left undelivered; 2 wrong usage; 3 not found;\n"
-    "4 server or network out of reach; 5 anything else. `mlops COMMAND --help` has examples.";
 
 struct AddTo {
   ::CLI::App* app;
@@ -35,6 +32,7 @@ std::string footer_of(const Command& command) {
 
 void add(::CLI::App* parent, const Command& command, Common* common, int* code) {
   ::CLI::App* app = parent->add_subcommand(command.name, command.summary);
+  if (command.hidden) app->group("");
   for (const Option& option : command.options) {
     ::CLI::Option* added = std::visit(AddTo{app, option}, option.into);
     if (option.required) added->required();
@@ -50,9 +48,9 @@ void add(::CLI::App* parent, const Command& command, Common* common, int* code) 
   }
   if (command.run) {
     if (command.has_root) {
-      app->add_option("--root", common->root, "The buffer's folder [MLOPS_HOME; .mlops found upwards from here]");
+      app->add_option("--root", common->root, kRootHelp);
     }
-    if (!command.json.empty()) app->add_flag("--json", common->json, "Print JSON");
+    if (!command.json.empty()) app->add_flag("--json", common->json, kJsonHelp);
     app->callback([&command, common, code, app] {
       if (app->get_subcommands().empty()) *code = command.run(*common);
     });
@@ -63,9 +61,8 @@ void add(::CLI::App* parent, const Command& command, Common* common, int* code) 
 }  // namespace
 
 int main(int argc, char** argv) {
-  ::CLI::App app{"Local experiment runs: look at them, log to them, deliver them, compare them with the server.",
-                 "mlops"};
-  app.footer(kFooter);
+  ::CLI::App app{kSummary, "mlops"};
+  app.footer("Exit codes:\n" + exit_codes_text() + "\n`mlops COMMAND --help` has examples.");
   app.require_subcommand(1);
   app.set_version_flag("--version", std::string("mlops ") + MLOPS_VERSION_STRING);
   const std::vector<Command> commands = all_commands();

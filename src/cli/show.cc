@@ -111,7 +111,7 @@ Command show_command() {
   Command command{"show", "One run: params, tags, metrics; or the points of one metric"};
   command.options = {
       {"run", "Run id: ours, the server's, or a prefix of at least 4 characters", &a->run, true, Takes::run},
-      {"--metric", "Print this metric's points: step, time in ms, value", &a->metric},
+      {"--metric", "Print this metric's points: step, time in ms, value", &a->metric, false, Takes::metric},
   };
   command.about =
       "BEST is the least value of what is named like a loss, an error or a time, else the greatest. The small curve is "

@@ -1,13 +1,9 @@
 #include "client/lookup.h"
 
-#include <chrono>
-#include <condition_variable>
 #include <functional>
 #include <memory>
-#include <mutex>
-#include <thread>
 
-#include "base/base.h"
+#include "client/within.h"
 #include "http/http.h"
 #include "mlflow/mlflow.h"
 
@@ -17,33 +13,11 @@ namespace {
 using mlflow::Answer;
 using mlflow::Verdict;
 
-// Runs `ask` on a thread of its own and cancels its exchange at the deadline.
-Result<ServerRun> within(Millis deadline, mlflow::Api* api, const std::function<Result<ServerRun>()>& ask) {
-  std::mutex mutex;
-  std::condition_variable changed;
-  bool done = false;
+// The answer of `ask`, which the deadline cuts short.
+Result<ServerRun> ask_within(Millis deadline, mlflow::Api* api, const std::function<Result<ServerRun>()>& ask) {
   Result<ServerRun> result = Status(StatusCode::unavailable, "the server did not answer");
-  std::thread worker([&] {
-    base::begin_own_thread("mlops-lookup");
-    Result<ServerRun> answer = ask();
-    const std::lock_guard<std::mutex> lock(mutex);
-    result = std::move(answer);
-    done = true;
-    changed.notify_all();
-  });
-  bool late = false;
-  {
-    std::unique_lock<std::mutex> lock(mutex);
-    late = !changed.wait_for(lock, std::chrono::milliseconds(deadline.count()), [&done] { return done; });
-    while (!done) {  // a call may be followed by another: cancel each
-      lock.unlock();
-      api->cancel();
-      lock.lock();
-      changed.wait_for(lock, std::chrono::milliseconds(20), [&done] { return done; });
-    }
-  }
-  worker.join();
-  if (late && !result.ok()) {
+  const bool in_time = within(deadline, api, [&] { result = ask(); });
+  if (!in_time && !result.ok()) {
     return Status(StatusCode::unavailable, "the server did not answer within " + std::to_string(deadline.count()) +
                                                " ms; continue once it is reachable, or start a new run");
   }
@@ -79,7 +53,7 @@ Result<ServerRun> find_on_server_by_id(const std::string& uri, const Credentials
   Result<std::unique_ptr<mlflow::Api>> api = mlflow::Api::connect(uri, credentials);
   if (!api.ok()) return api.status();
   mlflow::Api* a = api->get();
-  return within(deadline, a, [&]() -> Result<ServerRun> {
+  return ask_within(deadline, a, [&]() -> Result<ServerRun> {
     mlflow::RemoteRun remote;
     Answer answer = a->get_run(run_id, &remote);
     if (answer.verdict != Verdict::ok) return words(answer);
@@ -103,7 +77,7 @@ Result<ServerRun> find_on_server_by_name(const std::string& uri, const Credentia
   Result<std::unique_ptr<mlflow::Api>> api = mlflow::Api::connect(uri, credentials);
   if (!api.ok()) return api.status();
   mlflow::Api* a = api->get();
-  return within(deadline, a, [&]() -> Result<ServerRun> {
+  return ask_within(deadline, a, [&]() -> Result<ServerRun> {
     std::string experiment_id;
     Answer answer = a->experiment_by_name(experiment, &experiment_id);
     if (answer.verdict != Verdict::ok) return words(answer);

@@ -183,11 +183,14 @@ class CurlConnection final : public Connection {
     auto* response = connection->response_;
     const std::string_view line(data, size);
     if (starts_with_nocase(line, "HTTP/")) {
-      response->retry_after_ms = -1;
+      response->retry_after_ms = response->date_ms = -1;
       response->location.clear();
       connection->head_whole_ = connection->length_known_ = false;
     } else if (starts_with_nocase(line, "retry-after:")) {
       response->retry_after_ms = parse_retry_after(strip(line.substr(12)));
+    } else if (starts_with_nocase(line, "date:")) {
+      const time_t when = curl_getdate(std::string(strip(line.substr(5))).c_str(), nullptr);
+      response->date_ms = when == -1 ? -1 : static_cast<std::int64_t>(when) * 1000;
     } else if (starts_with_nocase(line, "location:")) {
       response->location = redact_uri(strip(line.substr(9)));
     } else if (starts_with_nocase(line, "content-length:") || starts_with_nocase(line, "transfer-encoding:")) {

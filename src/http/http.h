@@ -47,6 +47,7 @@ struct Response {
   std::string content_type;          // as sent by the server, with parameters
   std::string location;              // of a 3xx: its target without user, password and query
   std::int64_t retry_after_ms = -1;  // from Retry-After (seconds or date), clamped to 1 s..1 h; -1 none
+  std::int64_t date_ms = -1;         // the server's clock, from Date, to the second; -1 not said
   Status error;                      // set unless answered; names host and cause, never a secret
   double seconds = 0;
 };

@@ -187,6 +187,7 @@ std::string encode_live(const LiveState& live) {
   m.set_lag_seconds(live.lag_seconds);
   m.set_error_code(live.error_code);
   m.set_error(cut(live.error));
+  m.set_points_per_second(live.points_per_second);
   return std::string(kLiveMagic) + frame(m, kLiveMagic.size());
 }
 
@@ -203,6 +204,7 @@ std::optional<LiveState> decode_live(std::string_view bytes) {
   live.lag_seconds = m.lag_seconds();
   live.error_code = m.error_code();
   live.error = m.error();
+  live.points_per_second = m.points_per_second();
   return live;
 }
 

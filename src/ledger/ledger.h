@@ -77,6 +77,7 @@ struct LiveState {
   double lag_seconds = 0;
   int error_code = 0;  // StatusCode
   std::string error;
+  double points_per_second = 0;  // of a backlog, while there was one; 0 never measured
 };
 
 class Ledger {

@@ -14,6 +14,7 @@ constexpr std::int64_t kTickMs = 200;      // a lost wake costs no more than thi
 constexpr std::int64_t kTakeOverMs = 500;  // "within 2 s of its release"
 constexpr std::int64_t kPublishMs = 500;
 constexpr std::int64_t kLedgerSyncMs = 2'000;
+constexpr std::uint64_t kPaceSample = 1'000;  // points; fewer say more of one request than of the pace
 
 }  // namespace
 
@@ -166,6 +167,7 @@ bool Core::try_take_over(Lock& lock) {
   entries_.clear();
   dead_.clear();
   if (snapshot.ok()) {
+    pace_ = snapshot->live.points_per_second;
     for (const ledger::DeadLetter& letter : snapshot->dead) {
       dead_[letter.run][letter.seq] = letter;
       if (letter.state == ledger::DeadLetter::State::retrying) ++entry_of(letter.run).retries;
@@ -272,8 +274,14 @@ void Core::publish(std::int64_t now) {
   if (rate_ms_ != 0 && now > rate_ms_ && done >= rate_points_) {
     const double rate = 1000.0 * static_cast<double>(done - rate_points_) / static_cast<double>(now - rate_ms_);
     points_per_second_ = points_per_second_ == 0 ? rate : 0.8 * points_per_second_ + 0.2 * rate;
+    // What was waiting already a look ago went at the server's pace, not at the program's.
+    const std::uint64_t moved = done - rate_points_;
+    if (moved >= kPaceSample && moved <= rate_waiting_ && (pace_ == 0 || moved < rate_waiting_)) {
+      pace_ = pace_ == 0 ? rate : 0.8 * pace_ + 0.2 * rate;
+    }
   }
   rate_points_ = done;
+  rate_waiting_ = waiting_points();
   rate_ms_ = now;
   ledger::LiveState live;
   live.state = static_cast<int>(state());
@@ -283,6 +291,7 @@ void Core::publish(std::int64_t now) {
   live.lag_seconds = lag_seconds(base::now_ms());
   live.error_code = static_cast<int>(last_error_.code());
   live.error = std::string(last_error_.message());
+  live.points_per_second = pace_;
   ledger_->note_health(live).ignore();  // only for those who look on
 }
 

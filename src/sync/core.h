@@ -147,6 +147,8 @@ class Core : public std::enable_shared_from_this<Core> {
   std::uint64_t rate_points_ = 0;
   std::int64_t rate_ms_ = 0;
   double points_per_second_ = 0;
+  std::uint64_t rate_waiting_ = 0;
+  double pace_ = 0;  // points per second while a backlog is delivered; kept in the ledger for estimates
 };
 
 }  // namespace mlops::sync

@@ -244,6 +244,16 @@ TEST(Connection, RetryAfterInSecondsAndAsADate) {
   }
 }
 
+TEST(Connection, TheServersClockIsItsDate) {
+  const std::pair<std::string, std::int64_t> cases[] = {
+      {"Date: Wed, 21 Oct 2015 07:28:00 GMT\r\n", 1'445'412'480'000}, {"Date: yesterday\r\n", -1}, {"", -1}};
+  for (const auto& [line, want] : cases) {
+    Loopback server(
+        [v = line](int, const Seen&) { return Act{Act::answer, http_answer(200, "{}", "application/json", v)}; });
+    EXPECT_EQ(connect(server.uri())->send(post("{}")).date_ms, want) << line;
+  }
+}
+
 TEST(Connection, A413BeforeTheBodyIsReadCountsAsAnswered) {
   Loopback server(
       [](int, const Seen&) { return Act{Act::answer, http_answer(413, "<html>413</html>", "text/html"), true}; });

@@ -61,7 +61,7 @@ TEST_F(LedgerTest, RemembersLanesLettersAndHealth) {
     ASSERT_TRUE(l->put(kept).ok());
     ASSERT_TRUE(l->put(lane(b, 1)).ok());
     ASSERT_TRUE(l->add_dead({a, 3, 1, "param lr", "RESOURCE \xff", 99}).ok());
-    ASSERT_TRUE(l->note_health({4, 1, 2, 3, 0.5, 8, "away"}).ok());
+    ASSERT_TRUE(l->note_health({4, 1, 2, 3, 0.5, 8, "away", 12'000}).ok());
     auto seen = Ledger::read(slot, "d");
     ASSERT_TRUE(seen.ok());
     EXPECT_TRUE(seen->held);
@@ -91,6 +91,7 @@ TEST_F(LedgerTest, RemembersLanesLettersAndHealth) {
   EXPECT_EQ(seen->dead[0].reason, "RESOURCE \xff");
   EXPECT_EQ(seen->live.state, 4);
   EXPECT_EQ(seen->live.error, "away");
+  EXPECT_EQ(seen->live.points_per_second, 12'000);
   EXPECT_EQ(*Ledger::list(slot), std::vector<std::string>{"d"});
 }
 
