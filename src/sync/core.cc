@@ -13,6 +13,7 @@ constexpr std::int64_t kTickMs = 200;      // a lost wake costs no more than thi
 constexpr std::int64_t kTakeOverMs = 500;  // "within 2 s of its release"
 constexpr std::int64_t kPublishMs = 500;
 constexpr std::int64_t kLedgerSyncMs = 2'000;
+constexpr double kRateMs = 10'000;
 
 }  // namespace
 
@@ -209,9 +210,12 @@ void Core::publish(std::int64_t now) {
   published_ = now;
   std::uint64_t done = 0;
   for (const auto& [uid, entry] : entries_) done += entry->seen.delivered;
-  if (rate_ms_ != 0 && now > rate_ms_ && done >= rate_points_) {
+  // The mean of all looks at first, of the last ten seconds or so later: a server's batches come unevenly. While
+  // nothing waits there is no rate.
+  if (rate_ms_ != 0 && now > rate_ms_ && done >= rate_points_ && (done > rate_points_ || waiting_points() != 0)) {
     const double rate = 1000.0 * static_cast<double>(done - rate_points_) / static_cast<double>(now - rate_ms_);
-    points_per_second_ = points_per_second_ == 0 ? rate : 0.8 * points_per_second_ + 0.2 * rate;
+    const double weight = std::max(1.0 / ++rate_looks_, static_cast<double>(now - rate_ms_) / kRateMs);
+    points_per_second_ += std::min(1.0, weight) * (rate - points_per_second_);
   }
   rate_points_ = done;
   rate_ms_ = now;

@@ -50,8 +50,11 @@ class Lane {
   std::uint64_t dead_points() const { return dead_points_; }
   std::int64_t oldest_ms() const { return window_.first_ms; }
   void unpark() { state_.parked.clear(); }
-  /// Gives the memory of read-ahead records back.
-  void release() { gatherer_.release(); }
+  /// Gives the memory of the last window and of read-ahead records back.
+  void release() {
+    window_ = Window{};
+    gatherer_.release();
+  }
 
  private:
   using Answer = mlflow::Answer;

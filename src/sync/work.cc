@@ -15,6 +15,8 @@ namespace {
 constexpr int kDoubtfulMost = 3;  // answers of unknown fate in a row before the whole destination is doubted
 constexpr int kReadBacks = 3;     // server ids tried before another server is suspected
 constexpr std::int64_t kSlowMs = 30'000;
+constexpr std::size_t kReadAhead = 8;  // lanes in line that keep what they read ahead: half a megabyte each
+constexpr int kTurn = 8;               // windows that a lane sends at once where more are in line
 
 }  // namespace
 
@@ -180,6 +182,22 @@ void Core::work(int index) {
   idle_cv_.notify_all();
 }
 
+/// Round robin, a window each. In a long line what a lane has read would wait in memory until its next turn: there a
+/// turn is several windows, and ends with nothing kept.
+void Core::take_turns(Entry* entry) {
+  if (ready_.size() < kReadAhead) {
+    entry->turn = 0;
+    make_ready(entry);
+  } else if (++entry->turn < kTurn) {
+    ready_.push_front(entry);
+    entry->queued = true;
+  } else {
+    entry->turn = 0;
+    entry->lane->release();
+    make_ready(entry);
+  }
+}
+
 void Core::run_lane(Lock& lock, Entry* entry, Remote& remote, int index) {
   entry->queued = false;
   entry->running = true;
@@ -209,7 +227,7 @@ void Core::run_lane(Lock& lock, Entry* entry, Remote& remote, int index) {
   switch (outcome.step) {
     case Step::more:
       open_gate();
-      make_ready(entry);
+      take_turns(entry);
       break;
     case Step::dry:
       entry->dry = true;
@@ -231,6 +249,7 @@ void Core::run_lane(Lock& lock, Entry* entry, Remote& remote, int index) {
           close_gate(Gate::offline, outcome.answer, now);
         }
       }
+      lane.release();
       delay(entry, now + outcome.delay_ms);
       break;
     case Step::parked:

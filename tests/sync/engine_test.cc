@@ -59,6 +59,20 @@ TEST(Engine, AskedWithNoTimeToWaitItIsNeverIdleTooEarly) {
   }
 }
 
+// What a lane has read ahead is not kept while many others are in line, nor read anew for each window.
+TEST(Engine, ALongLineTakesTurnsOfSeveralWindows) {
+  constexpr int kRuns = 30, kWindows = 25;
+  constexpr std::int64_t kPoints = kWindows * 999;
+  Rig rig(Server::Age::v3_17);
+  const auto block = series("a", 0, kPoints);
+  for (int n = 1; n <= kRuns; ++n) rig.buffer->write(uid(n)).start("e", "n").points(block);
+  ASSERT_TRUE(rig.deliver(Millis(60'000)).ok());
+  ASSERT_EQ(rig.server.runs.size(), static_cast<std::size_t>(kRuns));
+  for (const auto& [id, run] : rig.server.runs) EXPECT_EQ(run.points.size(), static_cast<std::size_t>(kPoints));
+  EXPECT_GE(rig.buffer->record_scans(), 4u * kRuns) << "given back between turns";
+  EXPECT_LE(rig.buffer->record_scans(), 8u * kRuns) << "read once for several windows";
+}
+
 TEST(Engine, ParksWhenAnotherServerIsBehindTheUri) {
   Rig rig(Server::Age::v3_17);
   rig.buffer->write(uid(1)).start("e", "n").points(series("a", 0, 10));
