@@ -20,6 +20,7 @@
 #include "drain/slot.h"
 #include "ledger/ledger.h"
 #include "sync/engine.h"
+#include "sync/turnstile.h"
 #include "view/view.h"
 
 namespace mlops::client {
@@ -64,6 +65,8 @@ Result<Target> find_target(const std::string& given_root, const std::string& to,
 namespace {
 
 constexpr Millis kOpenPatience{20'000};
+constexpr int kAtOnce = 8;               // requests to the server, over all slots
+constexpr std::size_t kWideEngines = 4;  // slots with several connections each; one will do for those beyond
 
 // When somebody last took the slot: its lock file is written then.
 std::int64_t lock_time(const std::string& dir) {
@@ -263,6 +266,8 @@ class Deliverer {
     options.destination = target_.destination;
     options.credentials = target_.credentials;
     options.reader = work->reader;
+    options.turnstile = turnstile_;
+    if (works_.size() >= kWideEngines) options.max_connections = 1;
     if (work->drain != nullptr) {
       drain::Drain* drain = work->drain.get();
       options.durable_beat = [drain] { return drain->durable_beat(); };
@@ -427,6 +432,7 @@ class Deliverer {
   const DeliverOptions& options_;
   Target target_;
   std::int64_t start_;
+  const std::shared_ptr<sync::Turnstile> turnstile_ = std::make_shared<sync::Turnstile>(kAtOnce);
   std::map<std::string, std::unique_ptr<Work>> works_;
   std::map<std::string, std::int64_t> settled_;  // free slots with nothing left to do, and when they were last locked
   DeliverReport closed_;                         // of slots given back

@@ -24,6 +24,7 @@ Core::Core(EngineOptions options, Parts parts)
       concurrency_(options_.max_connections) {
   shared_.reader = options_.reader.get();
   shared_.durable_beat = options_.durable_beat;
+  shared_.turnstile = options_.turnstile;
   shared_.watermark_key = watermark_key(options_.slot_dir);
   shared_.backoff_first = options_.backoff_first;
   shared_.backoff_most = options_.backoff_most;

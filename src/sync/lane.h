@@ -105,10 +105,11 @@ class Lane {
   std::vector<std::size_t> picks_;                              // scratch
 };
 
-/// Counts the request, asks may_send before it and reports its time.
+/// Waits for its place, asks may_send before the request, counts it and reports its time.
 template <typename Call>
 mlflow::Answer Lane::call(std::uint64_t records, Call&& make) {
-  if (shared_->may_send && !shared_->may_send()) {
+  const Pass pass(shared_->turnstile.get(), shared_->may_send);
+  if (!pass.given()) {
     Answer stopped;
     stopped.verdict = mlflow::Verdict::offline;
     stopped.status = Status(StatusCode::unavailable, "delivery is stopping");

@@ -76,8 +76,15 @@ Answer Core::handshake(Lock& lock, Remote& remote) {
   }
   lock.unlock();
   mlflow::Server server;
-  shared_.requests.fetch_add(1);
-  Answer answer = remote.probe(&server);
+  const Pass pass(shared_.turnstile.get(), shared_.may_send);
+  Answer answer;
+  if (pass.given()) {
+    shared_.requests.fetch_add(1);
+    answer = remote.probe(&server);
+  } else {
+    answer.verdict = Verdict::offline;
+    answer.status = Status(StatusCode::unavailable, "delivery is stopping");
+  }
   const bool reachable =
       answer.verdict != Verdict::offline && answer.verdict != Verdict::throttled && answer.verdict != Verdict::auth;
   if (reachable) {  // never mandatory: an unknown version is taken for an old one
