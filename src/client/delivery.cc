@@ -338,8 +338,12 @@ class Deliverer {
   }
 
   void close(Work* work) {
-    add_to_report(work, &closed_);
-    if (work->engine != nullptr) closed_total_ += work->engine->progress().total;
+    DeliverReport last;
+    add_to_report(work, &last);
+    closed_.points += last.points;
+    closed_.requests += last.requests;
+    closed_.retries += last.retries;
+    left_[work->dir] = {last, work->engine != nullptr ? work->engine->progress().total : 0};
     work->close(Millis(3'000));
   }
 
@@ -373,8 +377,13 @@ class Deliverer {
       if (sum.last_error.ok()) sum.last_error = p.last_error;
       waiting += p.total - std::min(p.total, p.delivered);
     }
-    sum.total += closed_total_;
-    sum.delivered += closed_total_;
+    for (const auto& [dir, left] : left_) {
+      if (works_.count(dir) != 0) continue;  // taken again, and counted as it is now
+      sum.total += left.total;
+      sum.delivered += left.total - std::min(left.total, left.report.waiting);
+      sum.runs_total += left.report.runs;
+      sum.runs_done += left.report.waiting == 0 ? left.report.runs : 0;
+    }
     if (sum.last_error.ok() && !problems_.empty()) sum.last_error = problems_.begin()->second;
     if (waiting == 0) {
       sum.seconds_left = 0;
@@ -389,6 +398,13 @@ class Deliverer {
     DeliverReport report = closed_;
     report.status = Status();
     for (auto& [dir, work] : works_) add_to_report(work.get(), &report);
+    for (const auto& [dir, left] : left_) {
+      if (works_.count(dir) != 0) continue;
+      report.runs += left.report.runs;
+      report.dead_letters += left.report.dead_letters;
+      report.waiting += left.report.waiting;
+      report.parked += left.report.parked;
+    }
     works_.clear();
     for (const auto& [dir, problem] : problems_) {  // by what its files say: what only its journals hold is not counted
       const Count count = count_slot(dir, target_.destination.name);
@@ -435,8 +451,12 @@ class Deliverer {
   const std::shared_ptr<sync::Turnstile> turnstile_ = std::make_shared<sync::Turnstile>(kAtOnce);
   std::map<std::string, std::unique_ptr<Work>> works_;
   std::map<std::string, std::int64_t> settled_;  // free slots with nothing left to do, and when they were last locked
-  DeliverReport closed_;                         // of slots given back
-  std::uint64_t closed_total_ = 0;
+  struct Left {
+    DeliverReport report;
+    std::uint64_t total = 0;  // points in it
+  };
+  std::map<std::string, Left> left_;        // slots given back, as they were when last let go
+  DeliverReport closed_;                    // what was done in them, over all times
   std::map<std::string, Status> problems_;  // slots that cannot be opened, and why
 };
 
