@@ -32,13 +32,13 @@ std::string grouped(std::uint64_t number) {
   return text;
 }
 
-namespace {
-
-double middle(const std::vector<Life>& all, double Life::* field) {
+double median_of(const std::vector<Life>& all, double Life::* field) {
   std::vector<double> values;
   for (const Life& life : all) values.push_back(life.*field);
   return median(values);
 }
+
+namespace {
 
 double most(const std::vector<Life>& all, double Life::* field) {
   double value = 0;
@@ -53,9 +53,9 @@ void add_command(Report& report, const std::string& name, const std::vector<std:
   command.insert(command.end(), words.begin(), words.end());
   (void)lives(command, 2);  // the page cache is warm
   const std::vector<Life> all = lives(command, kLives);
-  report.add({name + ", median of " + std::to_string(kLives) + ": wall", middle(all, &Life::wall_ms), "ms", "", 0,
+  report.add({name + ", median of " + std::to_string(kLives) + ": wall", median_of(all, &Life::wall_ms), "ms", "", 0,
               Better::less, 100});
-  report.add({name + ": CPU", middle(all, &Life::cpu_ms), "ms"});
+  report.add({name + ": CPU", median_of(all, &Life::cpu_ms), "ms"});
   report.add({name + ": peak RSS", most(all, &Life::peak_mb), "MB", "", 0, Better::less, 50});
 }
 

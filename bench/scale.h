@@ -14,7 +14,9 @@ namespace mlops::bench {
 bool full_scale();
 /// Runs mlops_bench_fill to its end. Throws when it fails.
 Life fill(const std::string& root, const std::vector<std::string>& options);
-/// `number` with thin thousands: 10000 -> "10,000".
+/// Of one field over several lives.
+double median_of(const std::vector<Life>& all, double Life::* field);
+/// `number` with its thousands apart: 10000 -> "10,000".
 std::string grouped(std::uint64_t number);
 
 }  // namespace mlops::bench

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <functional>
 #include <map>
 #include <set>
 #include <thread>
@@ -65,6 +66,7 @@ Result<Target> find_target(const std::string& given_root, const std::string& to,
 namespace {
 
 constexpr Millis kOpenPatience{20'000};
+constexpr std::int64_t kAskMs = 1'000;
 constexpr int kAtOnce = 8;               // requests to the server, over all slots
 constexpr std::size_t kWideEngines = 4;  // slots with several connections each; one will do for those beyond
 
@@ -119,6 +121,10 @@ struct Work {
   base::Mapping control;
   std::shared_ptr<buffer::Reader> reader;
   std::unique_ptr<sync::Engine> engine;
+  std::function<std::uint64_t()> durable_beat;
+  std::uint64_t asked_beat = 0;  // when the engine was last asked what is new
+  std::int64_t asked_at = 0;
+  bool idle = false;                  // it had nothing left of that beat
   std::uint64_t points_at_start = 0;  // delivered before we came
   std::int64_t blocked_since = 0;
 
@@ -281,6 +287,7 @@ class Deliverer {
         return control->durable_beat.load(std::memory_order_acquire);
       };
     }
+    work->durable_beat = options.durable_beat;
     Result<ledger::Ledger::Snapshot> before = ledger::Ledger::read(work->dir, target_.destination.name);
     if (before.ok()) {
       for (const auto& [uid, lane] : before->lanes) work->points_at_start += lane.delivered;
@@ -307,14 +314,26 @@ class Deliverer {
     return now - work->blocked_since > 3'000;
   }
 
+  // Asking costs the engine a look at all its rows: only after a new beat, and once a second.
+  static bool is_done(Work* work) {
+    const std::uint64_t beat = work->durable_beat();
+    const std::int64_t now = base::steady_ms();
+    if (beat != work->asked_beat || now - work->asked_at >= kAskMs) {
+      work->asked_beat = beat;
+      work->asked_at = now;
+      work->idle = false;
+      if (work->drain == nullptr) work->engine->wake();
+    }
+    if (!work->idle) work->idle = work->engine->wait_idle(Millis(0)).ok();
+    return work->idle;
+  }
+
   // True when nothing more can be done now; else *busy is an engine at work.
   bool step(Work** busy) {
     bool idle = true;
     for (auto it = works_.begin(); it != works_.end();) {
       Work* work = it->second.get();
-      if (work->drain == nullptr) work->engine->wake();
-      const bool done = work->engine->wait_idle(Millis(0)).ok();
-      if (!done) {
+      if (!is_done(work)) {
         if (!options_.follow && needs_somebody(work)) {
           ++it;
           continue;
