@@ -1,6 +1,7 @@
 // mlops_bench_fill: fills a root as many processes would, for the figures at scale.
 //
 //   mlops_bench_fill ROOT --slots 64 --runs 10000 --points 20 --metrics 5 [--leave closed|killed|live]
+//                   [--journal-mib 256]
 //
 // One process per slot, all of them at once; each starts its share of the runs (with 8 params, 4 tags of its own and
 // the SDK's) and logs `points` points into each, spread over `metrics` metrics. closed: runs ended, clients closed;
@@ -22,7 +23,7 @@ namespace {
 
 struct Plan {
   std::string root, leave = "closed";
-  std::uint64_t slots = 1, runs = 1, points = 20, metrics = 5;
+  std::uint64_t slots = 1, runs = 1, points = 20, metrics = 5, journal_mib = 256;
 };
 
 [[noreturn]] void die(const std::string& what) {
@@ -39,7 +40,7 @@ int work(const Plan& plan, std::uint64_t index, int ready_out, int go_in, int st
   mlops::Options options;
   options.root = plan.root;
   options.deliver = false;
-  options.journal_mib = 256;
+  options.journal_mib = static_cast<std::uint32_t>(plan.journal_mib);
   options.full_wait = mlops::Millis(60'000);
   options.exit_deadline = mlops::Millis(600'000);
   mlops::Result<mlops::Client> client = mlops::Client::open(options);
@@ -104,6 +105,8 @@ int main(int argc, char** argv) {
       plan.points = number();
     else if (name == "--metrics")
       plan.metrics = number();
+    else if (name == "--journal-mib")
+      plan.journal_mib = number();
     else if (name == "--leave")
       plan.leave = argv[i + 1];
     else

@@ -307,9 +307,12 @@ double ns_per_tick() {
 #endif
 }
 
-TempFolder::TempFolder() {
-  std::string pattern = (std::filesystem::temp_directory_path() / "mlops-bench-XXXXXX").string();
-  path_ = ::mkdtemp(pattern.data());
+TempFolder::TempFolder(const std::string& parent) {
+  const std::filesystem::path where =
+      parent.empty() ? std::filesystem::temp_directory_path() : std::filesystem::path(parent);
+  std::string pattern = (where / "mlops-bench-XXXXXX").string();
+  if (::mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("no folder in " + where.string());
+  path_ = pattern;
 }
 
 TempFolder::~TempFolder() {

@@ -76,7 +76,7 @@ double ns_per_tick();
 /// A folder for one benchmark, removed by the destructor.
 class TempFolder {
  public:
-  TempFolder();
+  explicit TempFolder(const std::string& parent = "");  // default: the system's folder for such
   ~TempFolder();
   TempFolder(const TempFolder&) = delete;
   TempFolder& operator=(const TempFolder&) = delete;

@@ -31,7 +31,7 @@ int print(const Common& common) {
     std::printf("%s\n", out.text().c_str());
     return code;
   }
-  table.print(is_terminal(1));
+  table.print();
   for (const Setting& s : *settings) {
     if (!s.problem.empty()) std::fprintf(stderr, "mlops: %s: %s\n", s.name.c_str(), s.problem.c_str());
   }

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <functional>
 #include <map>
 #include <thread>
 
@@ -20,6 +21,7 @@
 #include "drain/slot.h"
 #include "ledger/ledger.h"
 #include "sync/engine.h"
+#include "sync/turnstile.h"
 #include "view/view.h"
 
 namespace mlops::client {
@@ -55,6 +57,9 @@ Result<Target> find_target(const std::string& given_root, const std::string& to,
 namespace {
 
 constexpr Millis kOpenPatience{20'000};
+constexpr std::int64_t kAskMs = 1'000;
+constexpr int kAtOnce = 8;               // requests to the server, over all slots
+constexpr std::size_t kWideEngines = 4;  // slots with several connections each; one will do for those beyond
 
 std::int64_t written_at(const std::string& path) {
   struct stat st{};
@@ -111,6 +116,10 @@ struct Work {
   base::Mapping control;
   std::shared_ptr<buffer::Reader> reader;
   std::unique_ptr<sync::Engine> engine;
+  std::function<std::uint64_t()> durable_beat;
+  std::uint64_t asked_beat = 0;  // when the engine was last asked what is new
+  std::int64_t asked_at = 0;
+  bool idle = false;                  // it had nothing left of that beat
   std::uint64_t points_at_start = 0;  // delivered before we came
   std::int64_t blocked_since = 0;
 
@@ -259,6 +268,8 @@ class Deliverer {
     options.destination = target_.destination;
     options.credentials = target_.credentials;
     options.reader = work->reader;
+    options.turnstile = turnstile_;
+    if (works_.size() >= kWideEngines) options.max_connections = 1;
     if (work->drain != nullptr) {
       drain::Drain* drain = work->drain.get();
       options.durable_beat = [drain] { return drain->durable_beat(); };
@@ -272,6 +283,7 @@ class Deliverer {
         return control->durable_beat.load(std::memory_order_acquire);
       };
     }
+    work->durable_beat = options.durable_beat;
     Result<ledger::Ledger::Snapshot> before = ledger::Ledger::read(work->dir, target_.destination.name);
     if (before.ok()) {
       for (const auto& [uid, lane] : before->lanes) work->points_at_start += lane.delivered;
@@ -298,14 +310,26 @@ class Deliverer {
     return now - work->blocked_since > 3'000;
   }
 
+  // Asking costs the engine a look at all its rows: only after a new beat, and once a second.
+  static bool is_done(Work* work) {
+    const std::uint64_t beat = work->durable_beat();
+    const std::int64_t now = base::steady_ms();
+    if (beat != work->asked_beat || now - work->asked_at >= kAskMs) {
+      work->asked_beat = beat;
+      work->asked_at = now;
+      work->idle = false;
+      if (work->drain == nullptr) work->engine->wake();
+    }
+    if (!work->idle) work->idle = work->engine->wait_idle(Millis(0)).ok();
+    return work->idle;
+  }
+
   // True when nothing more can be done now; else *busy is an engine at work.
   bool step(Work** busy) {
     bool idle = true;
     for (auto it = works_.begin(); it != works_.end();) {
       Work* work = it->second.get();
-      if (work->drain == nullptr) work->engine->wake();
-      const bool done = work->engine->wait_idle(Millis(0)).ok();
-      if (!done) {
+      if (!is_done(work)) {
         if (!options_.follow && needs_somebody(work)) {
           ++it;
           continue;
@@ -329,8 +353,12 @@ class Deliverer {
   }
 
   void close(Work* work) {
-    add_to_report(work, &closed_);
-    if (work->engine != nullptr) closed_total_ += work->engine->progress().total;
+    DeliverReport last;
+    add_to_report(work, &last);
+    closed_.points += last.points;
+    closed_.requests += last.requests;
+    closed_.retries += last.retries;
+    left_[work->dir] = {last, work->engine != nullptr ? work->engine->progress().total : 0};
     work->close(Millis(3'000));
   }
 
@@ -364,8 +392,13 @@ class Deliverer {
       if (sum.last_error.ok()) sum.last_error = p.last_error;
       waiting += p.total - std::min(p.total, p.delivered);
     }
-    sum.total += closed_total_;
-    sum.delivered += closed_total_;
+    for (const auto& [dir, left] : left_) {
+      if (works_.count(dir) != 0) continue;  // taken again, and counted as it is now
+      sum.total += left.total;
+      sum.delivered += left.total - std::min(left.total, left.report.waiting);
+      sum.runs_total += left.report.runs;
+      sum.runs_done += left.report.waiting == 0 ? left.report.runs : 0;
+    }
     if (sum.last_error.ok() && !problems_.empty()) sum.last_error = problems_.begin()->second;
     if (waiting == 0) {
       sum.seconds_left = 0;
@@ -380,6 +413,13 @@ class Deliverer {
     DeliverReport report = closed_;
     report.status = Status();
     for (auto& [dir, work] : works_) add_to_report(work.get(), &report);
+    for (const auto& [dir, left] : left_) {
+      if (works_.count(dir) != 0) continue;
+      report.runs += left.report.runs;
+      report.dead_letters += left.report.dead_letters;
+      report.waiting += left.report.waiting;
+      report.parked += left.report.parked;
+    }
     works_.clear();
     for (const auto& [dir, problem] : problems_) {  // by what its files say: what only its journals hold is not counted
       const Count count = count_slot(dir, target_.destination.name);
@@ -423,10 +463,15 @@ class Deliverer {
   const DeliverOptions& options_;
   Target target_;
   std::int64_t start_;
+  const std::shared_ptr<sync::Turnstile> turnstile_ = std::make_shared<sync::Turnstile>(kAtOnce);
   std::map<std::string, std::unique_ptr<Work>> works_;
   std::map<std::string, std::int64_t> settled_;  // free slots with nothing left to do, and when they last changed
-  DeliverReport closed_;                         // of slots given back
-  std::uint64_t closed_total_ = 0;
+  struct Left {
+    DeliverReport report;
+    std::uint64_t total = 0;  // points in it
+  };
+  std::map<std::string, Left> left_;        // slots given back, as they were when last let go
+  DeliverReport closed_;                    // what was done in them, over all times
   std::map<std::string, Status> problems_;  // slots that cannot be opened, and why
 };
 

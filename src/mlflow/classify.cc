@@ -69,6 +69,11 @@ constexpr auto kTable = std::to_array<Row>({
     {400, 400, kJson, "BAD_REQUEST", "ForeignKeyViolation", Verdict::ambiguous, StatusCode::unavailable,
      "the run or experiment was changing while this was written; it is read back and sent again"},
     {400, 400, kJson, "BAD_REQUEST", "deadlock", Verdict::ambiguous, StatusCode::unavailable, kBusy},
+    {400, 400, kJson, "BAD_REQUEST", "QueuePool limit", Verdict::ambiguous, StatusCode::unavailable,
+     "the server has too few database connections for its requests; what it stored is read back before it is sent "
+     "again"},
+    {400, 400, kJson, "BAD_REQUEST", "invalid transaction is rolled back", Verdict::ambiguous, StatusCode::unavailable,
+     kBusy},
     {400, 400, kJson, "RESOURCE_DOES_NOT_EXIST", "", Verdict::run_gone, StatusCode::not_found,
      "the server does not know it. It was removed there, or another server answers at this address"},
     {400, 400, kJson, "", "Changing param values is not allowed", Verdict::rejected, StatusCode::already_exists,

@@ -15,6 +15,7 @@ constexpr std::int64_t kTakeOverMs = 500;  // "within 2 s of its release"
 constexpr std::int64_t kPublishMs = 500;
 constexpr std::int64_t kLedgerSyncMs = 2'000;
 constexpr std::uint64_t kPaceSample = 1'000;  // points; fewer say more of one request than of the pace
+constexpr double kRateMs = 10'000;
 
 }  // namespace
 
@@ -25,6 +26,7 @@ Core::Core(EngineOptions options, Parts parts)
       concurrency_(options_.max_connections) {
   shared_.reader = options_.reader.get();
   shared_.durable_beat = options_.durable_beat;
+  shared_.turnstile = options_.turnstile;
   shared_.watermark_key = watermark_key(options_.slot_dir);
   shared_.backoff_first = options_.backoff_first;
   shared_.backoff_most = options_.backoff_most;
@@ -271,9 +273,12 @@ void Core::publish(std::int64_t now) {
   published_ = now;
   std::uint64_t done = 0;
   for (const auto& [uid, entry] : entries_) done += entry->seen.delivered;
-  if (rate_ms_ != 0 && now > rate_ms_ && done >= rate_points_) {
+  // The mean of all looks at first, of the last ten seconds or so later: a server's batches come unevenly. While
+  // nothing waits there is no rate.
+  if (rate_ms_ != 0 && now > rate_ms_ && done >= rate_points_ && (done > rate_points_ || waiting_points() != 0)) {
     const double rate = 1000.0 * static_cast<double>(done - rate_points_) / static_cast<double>(now - rate_ms_);
-    points_per_second_ = points_per_second_ == 0 ? rate : 0.8 * points_per_second_ + 0.2 * rate;
+    const double weight = std::max(1.0 / ++rate_looks_, static_cast<double>(now - rate_ms_) / kRateMs);
+    points_per_second_ += std::min(1.0, weight) * (rate - points_per_second_);
     // What was waiting already a look ago went at the server's pace, not at the program's.
     const std::uint64_t moved = done - rate_points_;
     if (moved >= kPaceSample && moved <= rate_waiting_ && (pace_ == 0 || moved < rate_waiting_)) {

@@ -69,6 +69,7 @@ class Core : public std::enable_shared_from_this<Core> {
     bool has_row = false;
     bool queued = false, running = false, delayed = false, again = false;
     bool hot = false;
+    int turn = 0;                // windows it has sent in this turn
     std::uint64_t dry_beat = 0;  // the durable beat at which nothing was left
     bool dry = false;
   };
@@ -91,6 +92,7 @@ class Core : public std::enable_shared_from_this<Core> {
   // work.cc: the workers
   void work(int index);
   bool may_take(std::int64_t now, std::int64_t* until) const;
+  void take_turns(Entry* entry);
   void run_lane(Lock& lock, Entry* entry, Remote& remote, int index);
   mlflow::Answer handshake(Lock& lock, Remote& remote);
   void close_gate(Gate gate, const mlflow::Answer& answer, std::int64_t now);
@@ -146,6 +148,7 @@ class Core : public std::enable_shared_from_this<Core> {
   bool ledger_dirty_ = false;
   std::uint64_t rate_points_ = 0;
   std::int64_t rate_ms_ = 0;
+  int rate_looks_ = 0;
   double points_per_second_ = 0;
   std::uint64_t rate_waiting_ = 0;
   double pace_ = 0;  // points per second while a backlog is delivered; kept in the ledger for estimates

@@ -22,6 +22,8 @@
 
 namespace mlops::sync {
 
+class Turnstile;
+
 struct EngineOptions {
   std::string slot_dir;
   ledger::Destination destination;
@@ -30,6 +32,7 @@ struct EngineOptions {
   std::function<std::uint64_t()> durable_beat;  // records of later beats are not sent
   std::function<bool()> lease_ok;               // asked before each request; empty = always
   int max_connections = 4;
+  std::shared_ptr<Turnstile> turnstile;  // shared by engines that deliver to one server; null: none
   Millis backoff_first{1'000}, backoff_most{300'000};
 };
 

@@ -51,8 +51,11 @@ class Lane {
   std::uint64_t retries() const;
   std::int64_t oldest_ms() const { return window_.first_ms; }
   void unpark() { state_.parked.clear(); }
-  /// Gives the memory of read-ahead records back.
-  void release() { gatherer_.release(); }
+  /// Gives the memory of the last window and of read-ahead records back.
+  void release() {
+    window_ = Window{};
+    gatherer_.release();
+  }
 
  private:
   using Answer = mlflow::Answer;
@@ -124,10 +127,11 @@ mlflow::Answer Lane::while_active(Remote& remote, const model::RunRow& row, Send
   return call(0, [&] { return remote.set_deleted(state_.server_id, true); });
 }
 
-/// Counts the request, asks may_send before it and reports its time.
+/// Waits for its place, asks may_send before the request, counts it and reports its time.
 template <typename Call>
 mlflow::Answer Lane::call(std::uint64_t records, Call&& make) {
-  if (shared_->may_send && !shared_->may_send()) {
+  const Pass pass(shared_->turnstile.get(), shared_->may_send);
+  if (!pass.given()) {
     Answer stopped;
     stopped.verdict = mlflow::Verdict::offline;
     stopped.status = Status(StatusCode::unavailable, "delivery is stopping");

@@ -17,6 +17,7 @@
 #include "mlflow/mlflow.h"
 #include "mlops/options.h"
 #include "model/limits.h"
+#include "sync/turnstile.h"
 
 namespace mlops::sync {
 
@@ -34,6 +35,7 @@ struct Shared {
   std::function<ParentState(const base::Uid&)> parent_of;
   /// Asked before each request: false when stopping, or the lease is lost. Nothing is sent then.
   std::function<bool()> may_send;
+  std::shared_ptr<Turnstile> turnstile;  // null: none
   /// A request that carried `records` points came back well.
   std::function<void(std::uint64_t records, double seconds)> on_done;
   std::string watermark_key;

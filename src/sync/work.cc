@@ -15,6 +15,8 @@ namespace {
 constexpr int kDoubtfulMost = 3;  // answers of unknown fate in a row before the whole destination is doubted
 constexpr int kReadBacks = 3;     // server ids tried before another server is suspected
 constexpr std::int64_t kSlowMs = 30'000;
+constexpr std::size_t kReadAhead = 8;  // lanes in line that keep what they read ahead: half a megabyte each
+constexpr int kTurn = 8;               // windows that a lane sends at once where more are in line
 
 }  // namespace
 
@@ -74,8 +76,15 @@ Answer Core::handshake(Lock& lock, Remote& remote) {
   }
   lock.unlock();
   mlflow::Server server;
-  shared_.requests.fetch_add(1);
-  Answer answer = remote.probe(&server);
+  const Pass pass(shared_.turnstile.get(), shared_.may_send);
+  Answer answer;
+  if (pass.given()) {
+    shared_.requests.fetch_add(1);
+    answer = remote.probe(&server);
+  } else {
+    answer.verdict = Verdict::offline;
+    answer.status = Status(StatusCode::unavailable, "delivery is stopping");
+  }
   const bool reachable =
       answer.verdict != Verdict::offline && answer.verdict != Verdict::throttled && answer.verdict != Verdict::auth;
   if (reachable) {  // never mandatory: an unknown version is taken for an old one
@@ -180,6 +189,22 @@ void Core::work(int index) {
   idle_cv_.notify_all();
 }
 
+/// Round robin, a window each. In a long line what a lane has read would wait in memory until its next turn: there a
+/// turn is several windows, and ends with nothing kept.
+void Core::take_turns(Entry* entry) {
+  if (ready_.size() < kReadAhead) {
+    entry->turn = 0;
+    make_ready(entry);
+  } else if (++entry->turn < kTurn) {
+    ready_.push_front(entry);
+    entry->queued = true;
+  } else {
+    entry->turn = 0;
+    entry->lane->release();
+    make_ready(entry);
+  }
+}
+
 void Core::run_lane(Lock& lock, Entry* entry, Remote& remote, int index) {
   entry->queued = false;
   entry->running = true;
@@ -209,7 +234,7 @@ void Core::run_lane(Lock& lock, Entry* entry, Remote& remote, int index) {
   switch (outcome.step) {
     case Step::more:
       open_gate();
-      make_ready(entry);
+      take_turns(entry);
       break;
     case Step::dry:
       entry->dry = true;
@@ -231,6 +256,7 @@ void Core::run_lane(Lock& lock, Entry* entry, Remote& remote, int index) {
           close_gate(Gate::offline, outcome.answer, now);
         }
       }
+      lane.release();
       delay(entry, now + outcome.delay_ms);
       break;
     case Step::parked:

@@ -180,6 +180,11 @@ TEST(Classify, Answers) {
       {"429 text", 429, kTextType, "Too many requests", Verdict::throttled, StatusCode::resource_exhausted, "rate"},
       // 5xx.
       {"500 HTML", 500, kHtmlType, kHtml500, Verdict::ambiguous, StatusCode::unavailable, "read back"},
+      {"no database connection left", 400, kJsonType,
+       error("BAD_REQUEST",
+             "QueuePool limit of size 5 overflow 10 reached, connection timed out, timeout 30.00 (Background on this "
+             "error at: https://sqlalche.me/e/21/3o7r)"),
+       Verdict::ambiguous, StatusCode::unavailable, "too few database connections"},
       {"500 JSON", 500, kJsonType, error("INTERNAL_ERROR", "boom"), Verdict::ambiguous, StatusCode::unavailable,
        "boom"},
       {"feature disabled", 500, kJsonType,

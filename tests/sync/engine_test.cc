@@ -11,6 +11,7 @@
 #include "base/base.h"
 #include "base/file.h"
 #include "rig.h"
+#include "sync/turnstile.h"
 
 namespace mlops::sync::fake {
 namespace {
@@ -58,6 +59,66 @@ TEST(Engine, AskedWithNoTimeToWaitItIsNeverIdleTooEarly) {
     ASSERT_EQ(engine->health().delivered, 10u) << i;
     engine->stop(Millis(1'000));
   }
+}
+
+// What a lane has read ahead is not kept while many others are in line, nor read anew for each window.
+TEST(Engine, ALongLineTakesTurnsOfSeveralWindows) {
+  constexpr int kRuns = 30, kWindows = 25;
+  constexpr std::int64_t kPoints = kWindows * 999;
+  Rig rig(Server::Age::v3_17);
+  const auto block = series("a", 0, kPoints);
+  for (int n = 1; n <= kRuns; ++n) rig.buffer->write(uid(n)).start("e", "n").points(block);
+  ASSERT_TRUE(rig.deliver(Millis(60'000)).ok());
+  ASSERT_EQ(rig.server.runs.size(), static_cast<std::size_t>(kRuns));
+  for (const auto& [id, run] : rig.server.runs) EXPECT_EQ(run.points.size(), static_cast<std::size_t>(kPoints));
+  EXPECT_GE(rig.buffer->record_scans(), 4u * kRuns) << "given back between turns";
+  EXPECT_LE(rig.buffer->record_scans(), 8u * kRuns) << "read once for several windows";
+}
+
+TEST(Engine, TheTurnstileLetsSoManyIn) {
+  Turnstile turnstile(2);
+  std::atomic<int> inside{0}, most{0}, done{0};
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 6; ++t) {
+    threads.emplace_back([&] {
+      for (int i = 0; i < 200; ++i) {
+        const Pass pass(&turnstile, {});
+        ASSERT_TRUE(pass.given());
+        const int now = ++inside;
+        for (int seen = most; seen < now && !most.compare_exchange_weak(seen, now);) {
+        }
+        std::this_thread::yield();
+        --inside;
+        ++done;
+      }
+    });
+  }
+  for (std::thread& t : threads) t.join();
+  EXPECT_EQ(done, 1'200);
+  EXPECT_LE(most, 2);
+  const Pass first(&turnstile, {}), second(&turnstile, {});
+  int asked = 0;
+  const Pass third(&turnstile, [&asked] { return ++asked < 3; });
+  EXPECT_FALSE(third.given()) << "who may not send any more does not wait";
+}
+
+// The engines of many slots share the places: no request is left out, and none waits for ever.
+TEST(Engine, EnginesShareATurnstile) {
+  const auto turnstile = std::make_shared<Turnstile>(1);
+  Rig one(Server::Age::v3_17), two(Server::Age::v3_17);
+  std::vector<std::unique_ptr<Engine>> engines;
+  for (Rig* rig : {&one, &two}) {
+    for (int n = 1; n <= 5; ++n) rig->buffer->write(uid(n)).start("e", "n").points(series("a", 0, 3'000));
+    EngineOptions options = rig->options();
+    options.turnstile = turnstile;
+    engines.push_back(rig->start(std::move(options)));
+  }
+  for (const auto& engine : engines) ASSERT_TRUE(engine->wait_idle(Millis(20'000)).ok());
+  for (Rig* rig : {&one, &two}) {
+    for (const auto& [id, run] : rig->server.runs) EXPECT_EQ(run.points.size(), 3'000u);
+    EXPECT_EQ(rig->server.runs.size(), 5u);
+  }
+  for (const auto& engine : engines) engine->stop(Millis(1'000));
 }
 
 TEST(Engine, ParksWhenAnotherServerIsBehindTheUri) {

@@ -132,6 +132,10 @@ class Buffer : public buffer::Reader {
     std::lock_guard<std::mutex> lock(mu_);
     return row_scans_;
   }
+  std::uint64_t record_scans() const {
+    std::lock_guard<std::mutex> lock(mu_);
+    return record_scans_;
+  }
 
   buffer::Identity identity() const override {
     std::lock_guard<std::mutex> lock(mu_);
@@ -171,6 +175,7 @@ class Buffer : public buffer::Reader {
       std::lock_guard<std::mutex> lock(mu_);
       auto it = runs_.find(uid);
       if (it == runs_.end()) return Status();
+      ++record_scans_;
       copy = it->second;
     }
     for (const buffer::Record& record : copy.records) {
@@ -188,7 +193,7 @@ class Buffer : public buffer::Reader {
 
  private:
   mutable std::mutex mu_;
-  mutable std::uint64_t row_scans_ = 0;
+  mutable std::uint64_t row_scans_ = 0, record_scans_ = 0;
   buffer::Identity identity_;
   std::uint64_t beat_ = 1;
   std::map<base::Uid, Run> runs_;
