@@ -1,6 +1,7 @@
 // mlops export: the points of runs as CSV or JSON Lines, straight from the blocks, in memory that does not grow. A file
 // is there whole or not at all.
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
@@ -33,6 +34,11 @@ class Sink {
   Status open(const std::string& path) {
     path_ = path;
     if (path.empty()) return {};
+    struct stat there{};
+    if (::stat(path.c_str(), &there) == 0 && !S_ISREG(there.st_mode)) {  // a pipe or a device is not to be replaced
+      fd_ = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
+      return fd_ < 0 ? trouble("open") : Status();
+    }
     part_ = path + ".part-" + std::to_string(::getpid());
     fd_ = ::open(part_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (fd_ < 0) return trouble("make");
@@ -41,7 +47,7 @@ class Sink {
     return {};
   }
   ~Sink() {
-    if (fd_ != STDOUT_FILENO) ::close(fd_);
+    if (fd_ >= 0 && fd_ != STDOUT_FILENO) ::close(fd_);
     if (!part_.empty()) ::unlink(part_.c_str());
     leftover[0] = '\0';
   }

@@ -91,7 +91,7 @@ TEST(Op, RoundTrips) {
     op.ticket = random();
     op.time_ms = static_cast<std::int64_t>(random());
     op.number = static_cast<std::int64_t>(random());
-    op.kind = static_cast<OpKind>(1 + random() % 10);
+    op.kind = static_cast<OpKind>(1 + random() % 11);
     op.run = Uid::random();
     op.parent = i % 2 == 0 ? Uid{} : Uid::random();
     op.key = text(300);
@@ -122,7 +122,7 @@ TEST(Op, RefusesWrongVersionKindAndLengths) {
     std::size_t at;
     char byte;
     const char* says;
-  } cases[] = {{0, 0, "version"},     {0, 2, "version"},     {1, 0, "kind"},        {1, 11, "kind"},
+  } cases[] = {{0, 0, "version"},     {0, 2, "version"},     {1, 0, "kind"},        {1, 12, "kind"},
                {1, '\xFF', "kind"},   {61, '\x7F', "key"},   {61, '\xFF', "key"},   {58, '\xF0', "key"},
                {71, '\x7F', "value"}, {68, '\xF0', "value"}, {78, '\x7F', "pairs"}, {75, 3, "pair"}};
   for (const auto& c : cases) {
