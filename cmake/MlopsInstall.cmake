@@ -11,8 +11,8 @@ install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/mlops DESTINATION ${CMAKE_INSTAL
 if(TARGET mlops_cli)
   set_target_properties(mlops_cli PROPERTIES INSTALL_RPATH "$ORIGIN/../${CMAKE_INSTALL_LIBDIR}")
   install(TARGETS mlops_cli RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT runtime)
-  # The command itself prints its manual page and its completions, where it can run.
-  if(NOT CMAKE_CROSSCOMPILING)
+  # The command itself prints its manual page and its completions, where it can run as it is.
+  if(NOT CMAKE_CROSSCOMPILING AND NOT MLOPS_SANITIZE)
     set(mlops_printed)
     foreach(one IN ITEMS "man|man1/mlops.1|${CMAKE_INSTALL_MANDIR}/man1"
         "completions bash|bash/mlops|${CMAKE_INSTALL_DATADIR}/bash-completion/completions"
