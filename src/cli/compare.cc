@@ -149,8 +149,8 @@ Command compare_command() {
       {"-n,--limit", "At most so many of them", &a->query.limit},
       {"--experiment", "Only of this experiment", &a->query.experiment, false, Takes::experiment},
       {"--all", "Params that are the same too", &a->all},
-      {"--lower", "Of this metric less is better; may be given again", &a->lower},
-      {"--higher", "Of this metric more is better; may be given again", &a->higher},
+      {"--lower", "Of this metric less is better; may be given again", &a->lower, false, Takes::metric},
+      {"--higher", "Of this metric more is better; may be given again", &a->higher, false, Takes::metric},
   };
   command.about =
       "Metrics are last values; * marks the best of each. Less is better of what is named like a loss, an error or a "
@@ -158,8 +158,8 @@ Command compare_command() {
   command.json =
       R"({"runs": [{"id", "name"}], "params": {key: [value or null per run]}, "metrics": [{"name", "lower_is_better", )"
       R"("last": [], "best": []}]})";
-  command.examples = {{"mlops compare $RUN $OTHER", "two runs"},
-                      {"mlops compare -f \"params.lr = '0.1'\" -n 3", "the newest three of a setting"}};
+  command.examples = {{"mlops compare --experiment digits -n 3", "the newest three of an experiment"},
+                      {"mlops compare $RUN --all --json", "one run's params and metrics, for a script"}};
   command.run = [a](const Common& common) { return compare(common, *a); };
   return command;
 }

@@ -192,7 +192,7 @@ Command export_command() {
       {"-f,--filter", "Instead of ids: the runs that match, as in `mlops runs`", &a->query.filter},
       {"-n,--limit", "At most so many of them", &a->query.limit},
       {"--experiment", "Only of this experiment", &a->query.experiment, false, Takes::experiment},
-      {"--metric", "Only this metric; may be given again", &a->metrics},
+      {"--metric", "Only this metric; may be given again", &a->metrics, false, Takes::metric},
       {"--format", "csv or jsonl [csv]", &a->format, false, Takes::text, {"csv", "jsonl"}},
       {"--output", "Into this file, which is there whole or not at all [standard output]", &a->output, false,
        Takes::file},
@@ -202,8 +202,9 @@ Command export_command() {
       "does not grow with them. Params, tags and summaries: `mlops runs --json`. Values are the shortest decimals that "
       "read back the same; in JSON Lines NaN and infinities are the strings \"NaN\", \"Infinity\", \"-Infinity\".\n"
       "Exits with 1 when a damaged block was left out.";
-  command.examples = {{"mlops export $RUN --metric loss", "one metric of one run, as CSV"},
-                      {"mlops export --format jsonl --output points.jsonl", "everything, into a file"}};
+  command.examples = {
+      {"mlops export $RUN --metric loss", "one metric of one run, as CSV"},
+      {"mlops export --format jsonl --output points.jsonl && wc -l points.jsonl", "everything, into a file"}};
   command.run = [a](const Common& common) { return write_all(common, *a); };
   return command;
 }

@@ -37,7 +37,8 @@ void add(::CLI::App* parent, const Command& command, Common* common, int* code) 
     ::CLI::Option* added = std::visit(AddTo{app, option}, option.into);
     if (option.required) added->required();
     if (!option.choices.empty()) added->check(::CLI::IsMember(option.choices));
-    if (std::holds_alternative<double*>(option.into)) added->check(::CLI::NonNegativeNumber);
+    if (std::holds_alternative<double*>(option.into) || std::holds_alternative<std::uint64_t*>(option.into))
+      added->check(::CLI::NonNegativeNumber);
     if (std::holds_alternative<std::vector<std::string>*>(option.into) && option.names.front() == '-') {
       added->allow_extra_args(false)->take_all();  // one word for each time it is given
     }

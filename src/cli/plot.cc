@@ -175,7 +175,7 @@ Command plot_command() {
   Command command{"plot", "Metrics of runs as curves, in the terminal or as an SVG file"};
   command.options = {
       {"runs", "Run ids, or prefixes", &a->runs, false, Takes::run},
-      {"-m,--metric", "This metric; may be given again [all of them]", &a->metrics},
+      {"-m,--metric", "This metric; may be given again [all of them]", &a->metrics, false, Takes::metric},
       {"-x", "step or time (seconds since the run's start) [step]", &a->x, false, Takes::text, {"step", "time"}},
       {"--log", "Logarithmic values; those at or below 0 are gaps", &a->log},
       {"--smooth", "Exponential moving average, 0 to below 1 [0]", &a->smooth},
@@ -193,8 +193,8 @@ Command plot_command() {
       "band. Without colours each line is drawn with a letter of its own.";
   command.json = R"({"curves": [{"run", "metric", "x": [step or ms], "count": [], "mean": [], "min": [], "max": []}]})";
   command.examples = {{"mlops plot $RUN -m loss --log", "one curve"},
-                      {"mlops plot -f \"params.lr = '0.1'\" -n 3 -m loss --smooth 0.6", "three runs in one chart"},
-                      {"mlops plot $RUN -m loss --output loss.svg", "for a page"}};
+                      {"mlops plot -f \"params.model = 'mlp'\" -n 3 -m loss --smooth 0.6", "three runs in one chart"},
+                      {"mlops plot $RUN -m loss --output loss.svg && ls -l loss.svg", "for a page"}};
   command.run = [a](const Common& common) { return plot(common, *a); };
   return command;
 }

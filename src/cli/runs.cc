@@ -128,9 +128,9 @@ Command runs_command() {
       "listed.";
   command.json = R"({"root", "runs": [as in `mlops show --json`]})";
   command.examples = {{"mlops runs -n 5", "the newest five"},
-                      {"mlops runs -f \"metrics.loss < 0.5 and params.lr = '0.1'\" -o 'metrics.loss ASC'",
+                      {"mlops runs -f \"metrics.loss < 0.9 and params.model = 'mlp'\" -o 'metrics.loss ASC'",
                        "the best ones of a setting"},
-                      {"mlops runs -c id,name,metrics.loss,params.lr", "with a metric and a param beside each"}};
+                      {"mlops runs -c id,name,metrics.loss,params.model", "with a metric and a param beside each"}};
   command.run = [a](const Common& common) { return list(common, *a); };
   return command;
 }
