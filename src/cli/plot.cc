@@ -176,7 +176,12 @@ Command plot_command() {
   command.options = {
       {"runs", "Run ids, or prefixes", &a->runs, false, Takes::run},
       {"-m,--metric", "This metric; may be given again [all of them]", &a->metrics, false, Takes::metric},
-      {"-x", "step or time (seconds since the run's start) [step]", &a->x, false, Takes::text, {"step", "time"}},
+      {"-x,--x-axis",
+       "step or time (seconds since the run's start) [step]",
+       &a->x,
+       false,
+       Takes::text,
+       {"step", "time"}},
       {"--log", "Logarithmic values; those at or below 0 are gaps", &a->log},
       {"--smooth", "Exponential moving average, 0 to below 1 [0]", &a->smooth},
       {"-f,--filter", "Instead of ids: the runs that match, as in `mlops runs`", &a->query.filter},

@@ -12,6 +12,7 @@ import time
 
 import pytest
 
+from rest import Rest
 from scenario import Scenario
 from servers import ROOT
 
@@ -36,16 +37,34 @@ class Shell:
             path.parent.mkdir(exist_ok=True)
             path.write_text(f"#!/bin/bash\n{text}\n")
             path.chmod(path.stat().st_mode | stat.S_IXUSR)
-        (self.s.folder / "train.log").write_text("step 7 then loss 0.25\n")
+        (self.s.folder / "train.log").write_text("step 7 then loss=0.25 loss 0.25\n")
         self.s.env.update(MLFLOW_TRACKING_URI=server.uri,
                           PATH=f"{self.s.folder / 'bin'}:{build.mlops.parent}:{os.environ['PATH']}")
         self.run = self.s.mlops("run", "start", "--experiment", "digits", "--name", "one").strip()
         self.s.env["RUN"] = self.run
         self.s.mlops("log", "--run", self.run, "loss=0.5", "acc=0.8", "--step", "1", "--param", "model=mlp")
         self.s.mlops("sync")
+        name = json.loads(self.s.mlops("status", "--json"))["destinations"][0]["name"]
+        self.stand_ins = {"http://localhost:5000": self.uri, "http://host:5000": self.uri, "localhost_5000": name}
 
     def line(self, text):
-        return text.replace("http://localhost:5000", self.uri).replace("http://host:5000", self.uri)
+        for stand_in, real in self.stand_ins.items():
+            text = text.replace(stand_in, real)
+        return text
+
+    def prepare(self, text):
+        """What an example takes for granted: a server's name, something stuck."""
+        if text.startswith(("mlops remote set-url lab", "mlops remote remove lab")):
+            self.s.mlops("remote", "rename", self.stand_ins["localhost_5000"], "lab")
+        if text.startswith("mlops remote add"):
+            self.stand_ins["http://localhost:5000"] = "http://127.0.0.1:9"  # one that is not known yet
+        if text.startswith("mlops stuck"):
+            server_run = self.show()["server_id"]
+            Rest(self.uri).call("POST", "runs/log-parameter", {"run_id": server_run, "key": "lr", "value": "theirs"})
+            self.s.mlops("log", "--run", self.run, "--param", "lr=ours")
+            self.s.mlops("sync", rc=None)
+            [item] = json.loads(self.s.mlops("stuck", "--json"))["stuck"]
+            self.stand_ins["3f0c21aa"] = item["id"]
 
     def show(self):
         return json.loads(self.s.mlops("show", self.run, "--json"))
@@ -93,13 +112,16 @@ def test_every_example_of_the_command(shell):
     wrong = []
     for text in lines:
         sh = shell()
+        sh.prepare(text)
         before = sh.show()
         if any(word in text for word in ENDLESS):
             code, out, err = sh.type_until(text)
         else:
             code, out, err = sh.type(text + ('\necho "$RUN"' if text.startswith("RUN=") else ""))
         changed = (text.startswith(QUIET) or "--quiet" in text) and sh.show() != before
-        if code != 0 or not (out.strip() or changed):
+        written = re.search(r" > (\S+)$", text)
+        changed = changed or (written and (sh.s.folder / written[1]).stat().st_size > 0)
+        if code != 0 or not (out.strip() or err.strip() or changed):
             wrong.append(f"{text}: exit code {code}\n  out: {out.strip()}\n  err: {err.strip()}")
     assert not wrong, "\n".join(wrong)
 
