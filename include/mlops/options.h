@@ -50,7 +50,7 @@ struct SystemMetrics {
   Millis interval{10'000};        ///< of samples, 10 ms..1 day; MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL, in seconds
   /// Averaged into one point, 1..1,000,000; MLFLOW_SYSTEM_METRICS_SAMPLES_BEFORE_LOGGING.
   std::uint32_t samples_before_logging = 1;
-  /// Machines of one run told apart: system/<node_id>/…, letters, digits, `_ - . :` and space, at most 100;
+  /// Machines of one run told apart: `system/<node_id>/…`, letters, digits, `_ - . :` and space, at most 100;
   /// MLFLOW_SYSTEM_METRICS_NODE_ID. Default none, or the host where ranks of several machines share a run.
   std::string node_id{};
 };

@@ -46,7 +46,7 @@ struct RunSummary {
 };
 
 /// What Reader::runs looks for. `filter` and `order_by` are MLflow's search language: clauses joined by AND over
-/// metrics.<key> (its last value), params.<key>, tags.<key> and attributes (status, run_name, run_id, start_time,
+/// `metrics.<key>` (its last value), `params.<key>`, `tags.<key>` and attributes (status, run_name, run_id, start_time,
 /// end_time, user_id); = != < <= > >= for numbers, = != LIKE ILIKE IN for texts, IS [NOT] NULL for params and tags;
 /// keys with other characters in backticks or double quotes. NaN matches nothing but !=.
 struct RunQuery {

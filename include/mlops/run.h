@@ -79,7 +79,7 @@ class MLOPS_API Run {
   Status log_metrics(const MetricPair* metrics, std::size_t count, std::int64_t step = 0) noexcept;
 
   /// Params are written once: the same value again is a no-op, another value is already_exists. Values of more than
-  /// 6,000 characters are cut there as MLflow does, with a note in the log and the tag mlops.truncated.<key>.
+  /// 6,000 characters are cut there as MLflow does, with a note in the log and the tag `mlops.truncated.<key>`.
   Status log_param(std::string_view key, const Value& value) noexcept;
   Status log_params(std::initializer_list<std::pair<std::string_view, Value>> params) noexcept;
   Status log_params(const Pairs& params) noexcept;

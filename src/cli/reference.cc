@@ -20,6 +20,19 @@ std::string cell(const std::string& text) {
   return out;
 }
 
+// As Markdown: each line of its own is a paragraph, and <key> is no tag, except in `code`, which is as it is.
+std::string prose(const std::string& text) {
+  std::string out;
+  bool code = false;
+  for (const char c : text) {
+    if (c == '`') code = !code;
+    if (c == '<' && !code) out.push_back('\\');
+    out.push_back(c);
+    if (c == '\n') out.push_back(c);
+  }
+  return out;
+}
+
 std::string option_words(const Option& option) {
   const Spelling names = spelling(option);
   if (!names.positional.empty()) return "`" + placeholder(option) + (is_list(option) ? "...`" : "`");
@@ -32,7 +45,7 @@ std::string option_words(const Option& option) {
 void put_markdown(const std::string& parents, const Command& command, std::string* out) {
   *out += "\n## " + parents + " " + command.name + "\n\n" + command.summary + ".\n";
   *out += "\n```\n" + synopsis(parents, command) + "\n```\n";
-  if (!command.about.empty()) *out += "\n" + command.about + "\n";
+  if (!command.about.empty()) *out += "\n" + prose(command.about) + "\n";
   if (command.verbs.empty()) {
     *out += "\n| option | |\n|---|---|\n";
     std::vector<Option> options = command.options;

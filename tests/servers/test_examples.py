@@ -1,4 +1,4 @@
-"""Every example of the command's own table, and every shell block of the README that uses the command, typed into bash:
+"""Every example of the command's own table, and every shell block of README and guide that uses the command, typed into bash:
 exit code 0, and something to see, or to find in the run afterwards."""
 
 import json
@@ -133,8 +133,9 @@ def test_every_command_has_an_example(shell):
             assert command["name"] in example["line"] and example["says"]
 
 
-def test_shell_blocks_of_the_readme(shell):
-    text = pathlib.Path(ROOT, "README.md").read_text()
+@pytest.mark.parametrize("page", ["README.md", "docs/guide.md"])
+def test_shell_blocks_of(shell, page):
+    text = pathlib.Path(ROOT, page).read_text()
     blocks = [b for b in re.findall(r"^```sh\n(.*?)^```$", text, re.M | re.S) if re.search(r"(^|\| |\()mlops ", b, re.M)]
     assert len(blocks) >= 3
     for block in blocks:
