@@ -37,8 +37,8 @@ Result<Remotes> Remotes::load(const std::string& root) {
   Remotes remotes;
   Result<std::string> bytes = base::read_file(path_of(root), 1u << 20);
   if (!bytes.ok()) {
-    if (bytes.status().code() == StatusCode::not_found) return remotes;
-    return bytes.status();
+    // Not there, or below a root that is no folder: whoever needs the root says so.
+    return base::exists(path_of(root)) ? Result<Remotes>(bytes.status()) : Result<Remotes>(std::move(remotes));
   }
   std::string_view rest = *bytes;
   for (int line = 1; !rest.empty(); ++line) {

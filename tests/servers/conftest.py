@@ -6,6 +6,7 @@ postgres, limits which servers are tried (default all).
 
 import os
 import pathlib
+import signal
 import types
 import uuid
 
@@ -14,6 +15,10 @@ import pytest
 import servers
 from rest import Rest
 from scenario import Scenario
+
+
+# A shell starts what it puts into the background with Ctrl-C ignored, and programs inherit that; the tests send SIGINT.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def wanted(name):
