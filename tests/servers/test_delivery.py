@@ -134,11 +134,13 @@ def test_nested(s, experiment):
 
 
 def test_attach(s, experiment):
-    owner = s.start("start", experiment, "shared", "id", "id", "points", 0, 1, 1500, 500, 2, deliver=True)
+    owner = s.start("start", experiment, "shared", "id", "id", "points", 0, 1, 1500, 0, 2, "await", s.folder / "joined",
+                    deliver=True)
     uid = _id_when_there(s)
     s.train("attach", uid, "points", 1, 2, 400, 0, 2, "end", "FAILED", deliver=True)
     assert owner.poll() is None
     assert s.rest.by_uid(experiment, uid) is None or s.rest.by_uid(experiment, uid).status == "RUNNING"
+    (s.folder / "joined").touch()
     assert s._finish(owner, 120, 0) == 0
     s.sync()
     want = s.expected()
