@@ -113,8 +113,9 @@ class MLOPS_API Reader {
   /// One curve for each metric of the run (or of `options.metrics`), by name. `damage` may be null.
   Result<std::vector<Curve>> curves(std::string_view run_id, const CurveOptions& options,
                                     Damage* damage = nullptr) const;
-  /// Slots whose runs cannot be listed (a damaged summary, one of a newer version), each with the reason.
-  Result<std::vector<Status>> problems() const;
+  /// What the last runs() had to leave out: slots whose runs cannot be listed (a damaged summary, one of a newer
+  /// version), each with the reason.
+  std::vector<Status> problems() const;
   /// Counts per slot and destination, as Health, for the whole root (`mlops status`).
   Result<Health> health() const;
   const std::string& root() const noexcept;

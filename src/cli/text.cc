@@ -34,10 +34,9 @@ int warn_of(const Damage& damage) {
 }
 
 int warn_of(const Reader& reader) {
-  const Result<std::vector<Status>> problems = reader.problems();
-  if (!problems.ok()) return fail(problems.status());
-  for (const Status& problem : *problems) fail(problem);
-  return problems->empty() ? kOk : kDifferences;
+  const std::vector<Status> problems = reader.problems();
+  for (const Status& problem : problems) fail(problem);
+  return problems.empty() ? kOk : kDifferences;
 }
 
 std::string count_text(std::uint64_t count) {

@@ -26,7 +26,7 @@ int exit_code(const Status& status);
 
 /// Says on stderr what was left out of what is shown; kDifferences when there was something, else kOk.
 int warn_of(const Damage& damage);
-int warn_of(const Reader& reader);  // slots that cannot be listed
+int warn_of(const Reader& reader);  // slots that its last runs() could not list
 
 std::string count_text(std::uint64_t count);     // 1,234,567
 std::string bytes_text(std::uint64_t bytes);     // 12.3 MiB

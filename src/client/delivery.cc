@@ -111,7 +111,6 @@ Count count_slot(const std::string& dir, const std::string& destination) {
 /// One slot that deliver works on. Either owned (drain) or read beside its living owner (control).
 struct Work {
   std::string dir;
-  std::string scratch;
   std::unique_ptr<drain::Drain> drain;
   base::Mapping control;
   std::shared_ptr<buffer::Reader> reader;
@@ -131,8 +130,6 @@ struct Work {
     if (drain != nullptr) drain->close(deadline).ignore();
     drain.reset();
     reader.reset();
-    if (!scratch.empty()) base::remove_tree(scratch).ignore();
-    scratch.clear();
   }
 };
 
@@ -247,13 +244,8 @@ class Deliverer {
     Result<base::Mapping> control = drain::open_control(work->dir);
     if (!control.ok()) return control.status();
     work->control = std::move(*control);
-    Result<std::string> scratch = view::make_scratch();
-    if (!scratch.ok()) return scratch.status();
-    work->scratch = *scratch;
-    Result<std::unique_ptr<buffer::Reader>> reader = buffer::open_secondary(work->dir, work->scratch);
+    Result<std::unique_ptr<buffer::Reader>> reader = view::open_beside(work->dir);
     if (!reader.ok()) {
-      base::remove_tree(work->scratch).ignore();
-      work->scratch.clear();
       return reader.status().code() == StatusCode::not_found || !base::exists(work->dir + "/summary")
                  ? Status(StatusCode::not_found, "no database yet")
                  : reader.status();

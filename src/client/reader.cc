@@ -57,7 +57,7 @@ Result<std::vector<Curve>> Reader::curves(std::string_view run_id, const CurveOp
   return impl_->view->curves(run_id, options, damage);
 }
 
-Result<std::vector<Status>> Reader::problems() const {
+std::vector<Status> Reader::problems() const {
   const std::lock_guard<std::mutex> lock(impl_->mutex);
   return impl_->view->problems();
 }

@@ -13,7 +13,6 @@
 #include <vector>
 
 #include "base/base.h"
-#include "base/file.h"
 #include "buffer/buffer.h"
 #include "client/delivery_target.h"
 #include "client/lifecycle.h"
@@ -99,15 +98,7 @@ class Verifier {
     } else if (snapshot.status().code() != StatusCode::not_found) {
       return snapshot.status();
     }
-    Result<std::string> scratch = view::make_scratch();
-    if (!scratch.ok()) return scratch.status();
-    Status read = read_records(part, cursor, *scratch);
-    base::remove_tree(*scratch).ignore();
-    return read;
-  }
-
-  Status read_records(const view::Part& part, std::uint64_t cursor, const std::string& scratch) {
-    Result<std::unique_ptr<buffer::Reader>> reader = buffer::open_secondary(part.slot_dir, scratch);
+    Result<std::unique_ptr<buffer::Reader>> reader = view::open_beside(part.slot_dir);
     if (!reader.ok()) return reader.status();
     Result<model::RunRow> row = (*reader)->run(part.row.uid);
     if (!row.ok()) return row.status();

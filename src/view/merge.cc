@@ -3,10 +3,6 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <map>
-#include <tuple>
-
-#include "base/file.h"
 
 namespace mlops::view {
 namespace {

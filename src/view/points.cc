@@ -6,33 +6,8 @@
 #include <utility>
 #include <vector>
 
-#include "base/file.h"
-
 namespace mlops::view {
 namespace {
-
-/// A secondary and the folder for its own files.
-class Secondary {
- public:
-  ~Secondary() {
-    reader_.reset();
-    if (!scratch_.empty()) base::remove_tree(scratch_).ignore();
-  }
-  Status open(const std::string& slot_dir) {
-    Result<std::string> scratch = make_scratch();
-    if (!scratch.ok()) return scratch.status();
-    scratch_ = std::move(*scratch);
-    Result<std::unique_ptr<buffer::Reader>> reader = buffer::open_secondary(slot_dir, scratch_);
-    if (!reader.ok()) return reader.status();
-    reader_ = std::move(*reader);
-    return {};
-  }
-  const buffer::Reader& operator*() const { return *reader_; }
-
- private:
-  std::string scratch_;
-  std::unique_ptr<buffer::Reader> reader_;
-};
 
 void note(std::uint64_t points, const std::string& words, Damage* damage) {
   ++damage->blocks;
@@ -43,10 +18,10 @@ void note(std::uint64_t points, const std::string& words, Damage* damage) {
 }  // namespace
 
 Status scan_part(const Part& part, std::uint64_t most_points, const TakePoints& take, bool* stopped, Damage* damage) {
-  Secondary reader;
-  if (Status s = reader.open(part.slot_dir); !s.ok()) return s;
+  Result<std::unique_ptr<buffer::Reader>> reader = open_beside(part.slot_dir);
+  if (!reader.ok()) return reader.status();
   const base::Uid& run = part.row.uid;
-  Result<std::vector<buffer::MetricRow>> metrics = (*reader).metrics(run);
+  Result<std::vector<buffer::MetricRow>> metrics = (*reader)->metrics(run);
   if (!metrics.ok()) return metrics.status().code() == StatusCode::not_found ? Status() : metrics.status();
   std::vector<std::string> names;
   for (buffer::MetricRow& row : *metrics) {
@@ -63,7 +38,7 @@ Status scan_part(const Part& part, std::uint64_t most_points, const TakePoints& 
   bool more = true;
   while (more && !*stopped) {
     more = false;
-    Status s = (*reader).scan(
+    Status s = (*reader)->scan(
         run, next,
         [&](const buffer::Record& record) {
           if (!record.is_block) return true;

@@ -56,7 +56,9 @@ class ViewImpl : public View {
     Result<Search> search = Search::parse(query);
     if (!search.ok()) return search.status();
     Merger merger;
+    problems_.clear();
     Status s = each_slot(root_, [&](SlotState& slot) {
+      if (!slot.damaged.ok()) note_problem(slot);
       for (Part& part : slot.parts) {
         std::string server_id = slot.server_id(part.row.uid);
         merger.add(std::move(part), std::move(server_id));
@@ -118,24 +120,20 @@ class ViewImpl : public View {
   Result<std::vector<Curve>> curves(std::string_view run_id, const CurveOptions& options, Damage* damage) override;
   Result<Health> health() override;
 
-  Result<std::vector<Status>> problems() override {
-    std::vector<Status> out;
-    Status s = each_slot(root_, [&](const SlotState& slot) {
-      if (slot.damaged.ok()) return;
-      out.emplace_back(slot.damaged.code(), "the runs in " + slot.dir +
-                                                " cannot be listed: " + std::string(slot.damaged.message()) +
-                                                "; `mlops sync`, or the next process that starts here, writes its "
-                                                "summary anew");
-    });
-    if (!s.ok()) return s;
-    return out;
-  }
+  std::vector<Status> problems() const override { return problems_; }
 
  private:
   struct Found {
     std::vector<Part> parts;  // the owner's first
     std::string server_id;
   };
+
+  void note_problem(const SlotState& slot) {
+    problems_.emplace_back(slot.damaged.code(), "the runs in " + slot.dir +
+                                                    " cannot be listed: " + std::string(slot.damaged.message()) +
+                                                    "; `mlops sync`, or the next process that starts here, writes its "
+                                                    "summary anew");
+  }
 
   Result<Found> find(std::string_view given) const {
     const Wanted wanted(given);
@@ -222,6 +220,7 @@ class ViewImpl : public View {
   }
 
   std::string root_;
+  std::vector<Status> problems_;  // of the last runs()
 };
 
 Result<Series> ViewImpl::series(std::string_view run_id, std::string_view metric) {
@@ -340,13 +339,13 @@ Result<std::unique_ptr<View>> View::open(const std::string& root) {
   return std::unique_ptr<View>(std::make_unique<ViewImpl>(root));
 }
 
-Result<std::string> make_scratch() {
+Result<std::unique_ptr<buffer::Reader>> open_beside(const std::string& slot_dir) {
   std::error_code error;
   std::filesystem::path folder = std::filesystem::temp_directory_path(error);
   if (error) folder = "/tmp";
   std::string name = (folder / "mlops-reader-XXXXXX").native();
   if (::mkdtemp(name.data()) == nullptr) return base::errno_status(errno, "make a temporary folder", name);
-  return name;
+  return buffer::open_secondary(slot_dir, name);
 }
 
 }  // namespace mlops::view

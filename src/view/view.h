@@ -38,15 +38,16 @@ class View {
   virtual Result<Damage> scan(std::string_view run_id, const std::function<bool(const PointBatch&)>& take) = 0;
   virtual Result<std::vector<Curve>> curves(std::string_view run_id, const CurveOptions& options, Damage* damage) = 0;
   virtual Result<Health> health() = 0;
-  /// Why runs of some slots cannot be listed.
-  virtual Result<std::vector<Status>> problems() = 0;
+  /// Why the last runs() could not list those of some slots.
+  virtual std::vector<Status> problems() const = 0;
   /// The slots that hold the run, its owner's first. not_found when there is none.
   virtual Result<std::vector<Part>> parts(std::string_view id) = 0;
   /// The newest run of that name in the experiment; not_found.
   virtual Result<base::Uid> newest_named(std::string_view experiment, std::string_view name) = 0;
 };
 
-/// A folder of its own for a secondary's files, below the system's temporary folder.
-Result<std::string> make_scratch();
+/// A slot's database, read beside whoever writes it. Its own files lie below the system's temporary folder and go with
+/// the reader.
+Result<std::unique_ptr<buffer::Reader>> open_beside(const std::string& slot_dir);
 
 }  // namespace mlops::view
