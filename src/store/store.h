@@ -90,6 +90,7 @@ struct Place {
   std::string artifact_uri;  // of a run, a logged model or a model version's source, as the server says it
   std::string tracking_uri;  // empty: local only
   std::string run_id;        // the server's, of whose root this is; may be empty
+  std::string model_id;      // of the logged model whose root this is; may be empty
   Credentials credentials;   // for the tracking server only; complete
   Abilities abilities;
   bool writing = true;  // false: what cannot be reached itself may be read through the tracking server
@@ -111,7 +112,9 @@ class Store {
   virtual bool can_multipart(std::uint64_t size) const = 0;
   /// Plans the parts and opens the upload. Nothing is seen of it at `path` before `finish`.
   virtual Answer begin(std::string_view path, std::uint64_t size, Upload* out) = 0;
-  /// `body` is the part's range. Parts of one upload may be put through several stores at once, in any order.
+  /// `body` is the part's range. Parts of one upload may be put through several stores at once, in any order. Offline
+  /// here is about the address of the part, which may be one that only the server can reach: after some tries, abort
+  /// and put the whole.
   virtual Answer put_part(std::string_view path, const Upload& upload, Part* part, const Body& body,
                           const Progress& progress) = 0;
   /// All parts have their etag. Said twice it may be `expired` though the first one did it: `stat`.
