@@ -140,13 +140,11 @@ class Proxied final : public Store {
     request.path = at("artifacts", path);
     ask_range(offset, version, "If-Range", &request);
     std::uint64_t end = 0;
-    Version got;
-    http::Response response = wire_.download(request, &got, sink, progress, &end);
+    http::Response response = wire_.download(request, version, sink, progress, &end);
     if (response.fate == http::Fate::answered && response.status == 416) {  // shorter than it was
       request.headers.clear();
-      response = wire_.download(std::move(request), &got, sink, progress, &end);
+      response = wire_.download(std::move(request), version, sink, progress, &end);
     }
-    if (end > 0 || response.fate == http::Fate::answered) *version = got;
     Answer answer = of_mlflow(response, path);
     // Up to 3.10 a file that is not there is a 500 of many words.
     std::uint64_t size = 0;
@@ -154,7 +152,7 @@ class Proxied final : public Store {
       Answer there = stat(path, &size);
       if (there.verdict == Verdict::not_found) return there;
     }
-    return check_whole(response, answer, end, got, path);
+    return check_whole(response, answer, end, *version, path);
   }
 
   void cancel() override { wire_.cancel(); }
@@ -179,20 +177,18 @@ class Proxied final : public Store {
     read.headers = url.headers;
     ask_range(offset, version, "If-Match", &read);
     std::uint64_t end = 0;
-    Version got;
-    http::Response bytes = wire_.download(read, &got, sink, progress, &end);
+    http::Response bytes = wire_.download(read, version, sink, progress, &end);
     if (bytes.fate == http::Fate::answered && (bytes.status == 412 || bytes.status == 416)) {
       read.headers = url.headers;
-      bytes = wire_.download(std::move(read), &got, sink, progress, &end);
+      bytes = wire_.download(std::move(read), version, sink, progress, &end);
     }
     *answer = of_presigned(bytes, path);
     if (end == 0 && (bytes.fate == http::Fate::not_sent || bytes.fate == http::Fate::refused)) {
       abilities_.presigned_download = false;  // an address that only the server can reach
       return false;
     }
-    if (!got.size && size >= 0) got.size = static_cast<std::uint64_t>(size);
-    if (end > 0 || answer->ok()) *version = got;
-    *answer = check_whole(bytes, *answer, end, got, path);
+    if (!version->size && size >= 0) version->size = static_cast<std::uint64_t>(size);
+    *answer = check_whole(bytes, *answer, end, *version, path);
     return true;
   }
 

@@ -166,19 +166,18 @@ class S3 final : public Store {
   Answer get(std::string_view path, std::uint64_t offset, Version* version, const Sink& sink,
              const Progress& progress) override {
     if (Status s = check_path(path); !s.ok()) return refuse(s);
-    Version mine, got;
+    Version mine;
     if (!version) version = &mine;
     http::Request request = make_request(http::Method::get, url_of(path), kEmptyHash);
     const std::size_t plain = request.headers.size();
     ask_range(offset, version, "If-Match", &request);
     std::uint64_t end = 0;
-    http::Response response = wire_.download(request, &got, sink, progress, &end);
+    http::Response response = wire_.download(request, version, sink, progress, &end);
     if (response.fate == http::Fate::answered && (response.status == 412 || response.status == 416)) {
       request.headers.resize(plain);
-      response = wire_.download(std::move(request), &got, sink, progress, &end);
+      response = wire_.download(std::move(request), version, sink, progress, &end);
     }
-    if (end > 0 || response.fate == http::Fate::answered) *version = got;
-    return check_whole(response, of_s3(response, path), end, got, path);
+    return check_whole(response, of_s3(response, path), end, *version, path);
   }
 
   void cancel() override { wire_.cancel(); }

@@ -101,7 +101,7 @@ class Served final : public Store {
   Answer get(std::string_view path, std::uint64_t offset, Version* version, const Sink& sink,
              const Progress& progress) override {
     if (Status s = check_path(path); !s.ok()) return refuse(s);
-    Version mine, got;
+    Version mine;
     if (!version) version = &mine;
     http::Request request;
     request.path = run_id_.empty() ? "/ajax-api/2.0/mlflow/logged-models/" + http::escape(model_id_) +
@@ -109,19 +109,18 @@ class Served final : public Store {
                                    : "/get-artifact?run_id=" + http::escape(run_id_) + "&path=" + http::escape(path);
     ask_range(offset, version, "If-Range", &request);
     std::uint64_t end = 0;
-    http::Response response = wire_.download(request, &got, sink, progress, &end);
+    http::Response response = wire_.download(request, version, sink, progress, &end);
     if (response.fate == http::Fate::answered && response.status == 416) {
       request.headers.clear();
-      response = wire_.download(std::move(request), &got, sink, progress, &end);
+      response = wire_.download(std::move(request), version, sink, progress, &end);
     }
-    if (end > 0 || response.fate == http::Fate::answered) *version = got;
     Answer answer = of_mlflow(response, path);
     std::uint64_t size = 0;
     if (!answer.ok() && response.status == 500) {
       Answer there = stat(path, &size);
       if (there.verdict == Verdict::not_found) return there;
     }
-    return check_whole(response, answer, end, got, path);
+    return check_whole(response, answer, end, *version, path);
   }
 
   void cancel() override { wire_.cancel(); }

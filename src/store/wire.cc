@@ -53,6 +53,7 @@ http::Response Wire::download(http::Request request, Version* version, const Sin
       at = head.status == 206 ? static_cast<std::uint64_t>(head.range_start) : 0;
       version->etag = head.etag;
       const std::int64_t whole = head.status == 206 ? head.range_total : head.content_length;
+      version->size.reset();
       if (whole >= 0) version->size = static_cast<std::uint64_t>(whole);
     }
     if (!sink(at, bytes)) return false;
