@@ -27,6 +27,7 @@
 #include "sync/lane.h"
 #include "sync/remote.h"
 #include "sync/shared.h"
+#include "sync/window.h"
 
 namespace mlops::sync {
 

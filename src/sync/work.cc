@@ -4,6 +4,7 @@
 
 #include "base/base.h"
 #include "sync/core.h"
+#include "sync/run_lane.h"
 
 namespace mlops::sync {
 
@@ -217,7 +218,7 @@ void Core::run_lane(Lock& lock, Entry* entry, Remote& remote, int index) {
       dead = std::move(it->second);
       dead_.erase(it);
     }
-    entry->lane = std::make_unique<Lane>(&shared_, entry->seen, std::move(dead));
+    entry->lane = std::make_unique<RunLane>(&shared_, entry->seen, std::move(dead));
   }
   Lane& lane = *entry->lane;
   const std::uint64_t cursor_before = lane.state().cursor;
