@@ -90,6 +90,7 @@ bool read_run_object(const json& run, RemoteRun* out) {
   out->name = text(*info, "run_name");
   out->lifecycle_stage = text(*info, "lifecycle_stage");
   out->status = text(*info, "status");
+  out->artifact_uri = text(*info, "artifact_uri");
   out->params.clear();
   out->tags.clear();
   out->last_steps.clear();
@@ -148,6 +149,11 @@ bool read_text_field(const Reply& reply, const char* name, std::string* out) {
   if (!reply.json) return false;
   *out = text(*reply.json, name);
   return !out->empty();
+}
+
+std::optional<bool> read_flag(const Reply& reply, const char* name) {
+  const json* value = reply.json ? field(*reply.json, name) : nullptr;
+  return value && value->is_boolean() ? std::optional<bool>(value->get<bool>()) : std::nullopt;
 }
 
 bool read_experiment(const Reply& reply, std::string* id, bool* deleted) {
