@@ -59,6 +59,25 @@ struct MetricRow {
   model::Summary summary;
 };
 
+/// What is known of an artifact's bytes, by the name its record gives them (OpKind::artifact: value). They lie in the
+/// slot's spool (spool.h).
+struct FileRow {
+  Uid name;
+  std::string sha256;      // 32 bytes; empty when they were never read
+  std::uint64_t size = 0;
+  std::uint64_t beat = 0;  // that wrote this row: durable, bytes and name, once Control::durable_beat has reached it
+  std::string lost;        // why the bytes are not there, in words; empty: they are
+  Uid run;                 // whose record it is, and which
+  std::uint64_t seq = 0;
+};
+
+/// One artifact record of a run, with what became of its bytes. `file.beat` 0: they are not hashed and named yet.
+struct ArtifactRow {
+  std::uint64_t seq = 0, beat = 0;  // of the record
+  model::Op op;
+  FileRow file;
+};
+
 /// Read side. Thread-safe.
 class Reader {
  public:
@@ -76,6 +95,10 @@ class Reader {
       const std::function<void(std::uint64_t seq, std::uint64_t count, const Status&)>& damaged) const = 0;
   virtual Result<std::vector<model::Op>> experiments() const = 0;  // OpKind::experiment records, by name
   virtual Result<std::vector<model::JournalCursor>> cursors() const = 0;
+  /// not_found: unknown, or not hashed and named yet (the drain's spooler will).
+  virtual Result<FileRow> file(const Uid& name) const = 0;
+  /// The run's artifact records that retention has left, in order.
+  virtual Result<std::vector<ArtifactRow>> artifacts(const Uid& run) const = 0;
 };
 /// Another process's database; `scratch` is a folder for the secondary's own files (removed by the destructor).
 Result<std::unique_ptr<Reader>> open_secondary(const std::string& slot_dir, const std::string& scratch);

@@ -1,6 +1,7 @@
 // Store: see store.h.
 #include "buffer/store.h"
 
+#include <cstring>
 #include <map>
 
 #include "buffer/envelope.h"
@@ -196,6 +197,47 @@ Result<std::vector<model::JournalCursor>> Store::cursors() const {
   });
   if (!s.ok()) return s;
   return cursors;
+}
+
+Result<FileRow> Store::file(const Uid& name) const {
+  FileRow row;
+  row.name = name;
+  std::string bytes;
+  Status s = kv()->get(uid_key('f', name), &bytes);
+  if (s.ok()) s = decode_file(bytes, &row);
+  if (s.code() == StatusCode::not_found || (s.ok() && row.beat == 0))
+    return Status(StatusCode::not_found, "the bytes " + name.hex() + " have no name by their content yet");
+  if (!s.ok()) return s;
+  return row;
+}
+
+Result<std::vector<ArtifactRow>> Store::artifacts(const Uid& run) const {
+  const std::shared_ptr<Kv> kv = this->kv();
+  std::vector<ArtifactRow> rows;
+  std::string bytes;
+  Status s = each_row(*kv, uid_key('a', run), [&](const Uid&, std::uint64_t seq, std::string_view value) {
+    ArtifactRow row;
+    row.seq = seq;
+    Record record;
+    Status read = kv->get(record_key(run, seq), &bytes);
+    if (read.code() == StatusCode::not_found) return Status();  // evicted meanwhile
+    if (read.ok()) read = decode_record(bytes, seq, &record);
+    if (read.code() == StatusCode::data_loss) return Status();  // scan reports it
+    if (!read.ok()) return read;
+    row.beat = record.beat;
+    row.op = std::move(record.op);
+    if (value.size() != row.file.name.bytes.size()) return bad_key();
+    std::memcpy(row.file.name.bytes.data(), value.data(), value.size());
+    row.file.run = run;
+    row.file.seq = seq;
+    read = kv->get(uid_key('f', row.file.name), &bytes);
+    if (read.ok()) read = decode_file(bytes, &row.file);
+    if (!read.ok() && read.code() != StatusCode::not_found) return read;
+    rows.push_back(std::move(row));
+    return Status();
+  });
+  if (!s.ok()) return s;
+  return rows;
 }
 
 }  // namespace mlops::buffer
