@@ -42,11 +42,7 @@ std::string encode_cursor(const model::JournalCursor& cursor);  // without write
 Status decode_cursor(std::string_view bytes, model::JournalCursor* cursor);
 std::string encode_file(const FileRow& row);  // without its name
 Status decode_file(std::string_view bytes, FileRow* row);
-/// Bytes of the spool by content, and how many file rows need them.
-struct BlobRow {
-  std::uint64_t size = 0, refs = 0;
-};
-std::string encode_blob(const BlobRow& row);
+std::string encode_blob(const BlobRow& row);  // without its digest
 Status decode_blob(std::string_view bytes, BlobRow* row);
 
 }  // namespace mlops::buffer

@@ -26,6 +26,8 @@ class Store {
   Result<std::vector<model::JournalCursor>> cursors() const;
   Result<FileRow> file(const Uid& name) const;
   Result<std::vector<ArtifactRow>> artifacts(const Uid& run) const;
+  Result<std::vector<ArtifactRow>> unnamed() const;
+  Result<std::vector<BlobRow>> blobs() const;
 
   std::shared_ptr<Kv> kv() const;
   void set(std::shared_ptr<Kv> kv, const Identity& identity);
