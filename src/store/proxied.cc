@@ -90,8 +90,9 @@ class Proxied final : public Store {
     Answer answer = of_mlflow(response, path);
     if (answer.verdict == Verdict::ambiguous && response.status == 500 && response.fate == http::Fate::answered)
       return make(Verdict::expired, StatusCode::failed_precondition,
-                  std::string(path) + ": HTTP 500: the server could not put the parts together; the upload is finished or "
-                                      "gone, or its store fails",
+                  std::string(path) +
+                      ": HTTP 500: the server could not put the parts together; the upload is finished or "
+                      "gone, or its store fails",
                   response);
     return answer;
   }
@@ -202,12 +203,9 @@ class Proxied final : public Store {
     return true;
   }
 
-  Answer check(std::string_view path) const {
-    if (Status s = check_path(path); !s.ok()) return refuse(s);
-    if (path.find('#') != path.npos)
-      return refuse({StatusCode::invalid_argument,
-                     "artifact path '" + std::string(path) + "': MLflow's servers refuse a # in it; rename it"});
-    return {};
+  static Answer check(std::string_view path) {
+    Status s = check_mlflow_path(path);
+    return s.ok() ? Answer{} : refuse(s);
   }
 
   std::string below(std::string_view path) const {
