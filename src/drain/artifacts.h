@@ -49,7 +49,7 @@ class Artifacts {
   Spooler* spooler();
   void hash(buffer::ArtifactRow artifact);
   void publish();  // on the control page
-  void look(const buffer::Buffer& buffer);
+  void look(const buffer::Buffer& buffer, bool known_runs);
   void sweep_contents(const buffer::Buffer& buffer);
 
   Slot* const slot_;
