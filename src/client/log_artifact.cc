@@ -14,7 +14,6 @@
 #include "client/pictures.h"
 #include "client/run_impl.h"
 #include "client/spool_in.h"
-#include "model/artifact.h"
 #include "model/limits.h"
 
 MLOPS_NAMESPACE_BEGIN
