@@ -234,13 +234,14 @@ void Worker::run() {
 void Worker::close() {
   Status end = buffer_status_;
   if (buffer_) {
-    artifacts_.stop();
+    artifacts_.wind_down();
     // Once more: journals that turn out finished are removed, and then their cursors.
     for (int i = 0; i < 2 && end.ok(); ++i) {
       end = beat();
       if (end.ok()) end = sync();
     }
     if (end.ok()) end = evict_asked();
+    artifacts_.stop();
     write_summary(true);
     publish_stats();
     shared_->facade->set(nullptr, Status(StatusCode::failed_precondition, "the buffer is closed"));
