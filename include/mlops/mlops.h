@@ -1,8 +1,9 @@
 // Everything a trainer needs. Reading order: client.h, run.h, metric.h, options.h, health.h, reader.h, delivery.h,
-// artifacts.h, manage.h, settings.h, doctor.h.
+// artifact.h, artifacts.h, manage.h, settings.h, doctor.h.
 #pragma once
 
 #include "mlops/artifacts.h"
+#include "mlops/artifact.h"
 #include "mlops/client.h"
 #include "mlops/config.h"
 #include "mlops/delivery.h"

@@ -183,6 +183,9 @@ void Worker::publish_stats() {
     disk_bytes_ = buffer_->disk_bytes();
   }
   s.disk_bytes = disk_bytes_;
+  s.spool_bytes = slot_->control()->spool_bytes.load();
+  s.artifacts_waiting = artifacts_.given() - artifacts_.done();
+  s.artifacts_lost = artifacts_.lost();
   s.beats = beats_;
   s.fsyncs = fsyncs_;
   const std::lock_guard lock(shared_->mutex);
@@ -231,13 +234,14 @@ void Worker::run() {
 void Worker::close() {
   Status end = buffer_status_;
   if (buffer_) {
-    artifacts_.stop();
+    artifacts_.wind_down();
     // Once more: journals that turn out finished are removed, and then their cursors.
     for (int i = 0; i < 2 && end.ok(); ++i) {
       end = beat();
       if (end.ok()) end = sync();
     }
     if (end.ok()) end = evict_asked();
+    artifacts_.stop();
     write_summary(true);
     publish_stats();
     shared_->facade->set(nullptr, Status(StatusCode::failed_precondition, "the buffer is closed"));
