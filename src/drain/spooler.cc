@@ -15,7 +15,6 @@
 
 #include "base/base.h"
 #include "base/file.h"
-#include "base/sha256.h"
 #include "base/snapshot.h"
 #include "model/artifact.h"
 
@@ -201,7 +200,7 @@ Status Spooler::read_source(const buffer::ArtifactRow& artifact, buffer::FileRow
 Status Spooler::digest(const std::string& path, buffer::FileRow* row) {
   const base::Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
   if (!fd) return base::errno_status(errno, "read", path);
-  base::Sha256 sum;
+  base::Digest sum;
   const auto buffer = std::make_unique<char[]>(kRead);
   std::uint64_t size = 0;
   for (;;) {
