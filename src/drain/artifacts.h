@@ -32,7 +32,7 @@ class Artifacts {
   void recovered(const buffer::Buffer& buffer, bool whole);
 
   bool anything() const { return !hashed_.empty(); }
-  void take();                       // what the spooler has done
+  void take();                        // what the spooler has done
   void describe(buffer::Beat* beat);  // into the next beat; its number is set
   void written(const buffer::Beat& beat);
   void synced();
@@ -48,7 +48,8 @@ class Artifacts {
  private:
   Spooler* spooler();
   void hash(buffer::ArtifactRow artifact);
-  void look(const buffer::Buffer& buffer);
+  void publish();  // on the control page
+  void look(const buffer::Buffer& buffer, bool known_runs);
   void sweep_contents(const buffer::Buffer& buffer);
 
   Slot* const slot_;
