@@ -59,6 +59,7 @@ namespace {
 constexpr Millis kOpenPatience{20'000};
 constexpr std::int64_t kAskMs = 1'000;
 constexpr int kAtOnce = 8;               // requests to the server, over all slots
+constexpr int kFilesAtOnce = 4;          // artifacts on their way, over all slots
 constexpr std::size_t kWideEngines = 4;  // slots with several connections each; one will do for those beyond
 
 std::int64_t written_at(const std::string& path) {
@@ -120,6 +121,7 @@ struct Work {
   std::int64_t asked_at = 0;
   bool idle = false;                  // it had nothing left of that beat
   std::uint64_t points_at_start = 0;  // delivered before we came
+  std::uint64_t files_at_start = 0, file_bytes_at_start = 0;
   std::int64_t blocked_since = 0;
 
   ~Work() { close(Millis(2'000)); }
@@ -261,6 +263,8 @@ class Deliverer {
     options.credentials = target_.credentials;
     options.reader = work->reader;
     options.turnstile = turnstile_;
+    options.upload_turnstile = upload_turnstile_;
+    options.env = environment_variable;
     if (works_.size() >= kWideEngines) options.max_connections = 1;
     if (work->drain != nullptr) {
       drain::Drain* drain = work->drain.get();
@@ -279,6 +283,10 @@ class Deliverer {
     Result<ledger::Ledger::Snapshot> before = ledger::Ledger::read(work->dir, target_.destination.name);
     if (before.ok()) {
       for (const auto& [uid, lane] : before->lanes) work->points_at_start += lane.delivered;
+      for (const auto& [uid, place] : before->artifacts) {
+        work->files_at_start += place.files;
+        work->file_bytes_at_start += place.bytes;
+      }
     }
     Result<std::unique_ptr<sync::Engine>> engine = sync::Engine::start(std::move(options));
     if (!engine.ok()) return engine.status();
@@ -348,6 +356,8 @@ class Deliverer {
     DeliverReport last;
     add_to_report(work, &last);
     closed_.points += last.points;
+    closed_.files += last.files;
+    closed_.file_bytes += last.file_bytes;
     closed_.requests += last.requests;
     closed_.retries += last.retries;
     left_[work->dir] = {last, work->engine != nullptr ? work->engine->progress().total : 0};
@@ -360,12 +370,17 @@ class Deliverer {
     const DeliverProgress progress = work->engine->progress();
     if (work->engine->is_deliverer()) {
       report->points += health.delivered - std::min(health.delivered, work->points_at_start);
+      report->files += health.files_delivered - std::min(health.files_delivered, work->files_at_start);
+      report->file_bytes +=
+          health.file_bytes_delivered - std::min(health.file_bytes_delivered, work->file_bytes_at_start);
       report->requests += health.requests;
       report->retries += health.retries;
     }
     report->runs += progress.runs_total;
     report->dead_letters += health.dead_letters;
     report->waiting += health.waiting;
+    report->files_waiting += health.files_waiting;
+    report->file_bytes_waiting += health.file_bytes_waiting;
     report->parked += work->engine->parked();
     if (report->status.ok()) report->status = health.last_error;
   }
@@ -378,6 +393,10 @@ class Deliverer {
       const DeliverProgress p = work->engine->progress();
       sum.total += p.total;
       sum.delivered += p.delivered;
+      sum.files_total += p.files_total;
+      sum.files_delivered += p.files_delivered;
+      sum.file_bytes_total += p.file_bytes_total;
+      sum.file_bytes_delivered += p.file_bytes_delivered;
       sum.runs_total += p.runs_total;
       sum.runs_done += p.runs_done;
       sum.points_per_second += p.points_per_second;
@@ -410,6 +429,8 @@ class Deliverer {
       report.runs += left.report.runs;
       report.dead_letters += left.report.dead_letters;
       report.waiting += left.report.waiting;
+      report.files_waiting += left.report.files_waiting;
+      report.file_bytes_waiting += left.report.file_bytes_waiting;
       report.parked += left.report.parked;
     }
     works_.clear();
@@ -456,6 +477,7 @@ class Deliverer {
   Target target_;
   std::int64_t start_;
   const std::shared_ptr<sync::Turnstile> turnstile_ = std::make_shared<sync::Turnstile>(kAtOnce);
+  const std::shared_ptr<sync::Turnstile> upload_turnstile_ = std::make_shared<sync::Turnstile>(kFilesAtOnce);
   std::map<std::string, std::unique_ptr<Work>> works_;
   std::map<std::string, std::int64_t> settled_;  // free slots with nothing left to do, and when they last changed
   struct Left {
