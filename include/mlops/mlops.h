@@ -1,5 +1,5 @@
 // Everything a trainer needs. Reading order: client.h, run.h, metric.h, options.h, health.h, reader.h, delivery.h,
-// manage.h, settings.h, doctor.h.
+// registry.h, manage.h, settings.h, doctor.h.
 #pragma once
 
 #include "mlops/client.h"
@@ -11,6 +11,7 @@
 #include "mlops/metric.h"
 #include "mlops/options.h"
 #include "mlops/reader.h"
+#include "mlops/registry.h"
 #include "mlops/run.h"
 #include "mlops/settings.h"
 #include "mlops/status.h"

@@ -13,6 +13,7 @@
 #include "mlops/health.h"
 #include "mlops/metric.h"
 #include "mlops/options.h"
+#include "mlops/registry.h"
 #include "mlops/status.h"
 
 MLOPS_NAMESPACE_BEGIN
@@ -90,6 +91,12 @@ class MLOPS_API Run {
   Status delete_tag(std::string_view key) noexcept;
   Status set_name(std::string_view name) noexcept;      ///< 1..250 characters
   Status set_note(std::string_view markdown) noexcept;  ///< tag mlflow.note.content
+
+  /// A new version of the registered model `name` (made when it is not there) with the files below `artifact_path` of
+  /// this run's artifacts; empty: all of them. Accepted at once, offline too; the version appears on the server once
+  /// the artifacts logged before are there. Also after end. invalid_argument names what no server takes.
+  Result<Pending> register_model(std::string_view artifact_path, std::string_view name,
+                                 const RegisterOptions& options = {});
 
   /// Ends the run; later calls fail, later points are dropped as `closed`. In an attached process and a forked
   /// child: detaches, status ignored. Accepted at once; blocks no longer than RunOptions::end_deadline for *durable*.
