@@ -10,6 +10,7 @@ std::vector<Command> all_commands() {
       compare_command(),  //
       plot_command(),     //
       export_command(),   //
+      artifacts_command(),
       run_command(),      // from a shell script
       log_command(),      //
       tail_command(),     //

@@ -5,6 +5,7 @@
 
 namespace mlops::cli {
 
+Command artifacts_command();
 Command delete_command();
 Command gate_command();
 Command gc_command();

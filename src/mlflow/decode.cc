@@ -154,6 +154,11 @@ bool read_text_field(const Reply& reply, const char* name, std::string* out) {
   return !out->empty();
 }
 
+std::optional<bool> read_flag(const Reply& reply, const char* name) {
+  const json* value = reply.json ? field(*reply.json, name) : nullptr;
+  return value && value->is_boolean() ? std::optional<bool>(value->get<bool>()) : std::nullopt;
+}
+
 bool read_experiment(const Reply& reply, std::string* id, bool* deleted) {
   const json* experiment = reply.json ? field(*reply.json, "experiment") : nullptr;
   if (!experiment) return false;

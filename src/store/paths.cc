@@ -40,7 +40,8 @@ Status check_path(std::string_view path) {
   if (std::any_of(path.begin(), path.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }))
     return bad("(control characters)", "it has a control character");
   if (path.find('\\') != path.npos) return bad(path, "it has a backslash; folders are separated by /");
-  if (path.size() > 1 && path[1] == ':') return bad(path, "it begins like a Windows drive; give a relative path");
+  if (path.size() > 2 && path[1] == ':' && path[2] == '/')
+    return bad(path, "it begins like a Windows drive; give a relative path");
   for (std::string_view rest = path;;) {
     const auto slash = rest.find('/');
     const std::string_view segment = rest.substr(0, slash);
