@@ -95,6 +95,7 @@ int main(int argc, char** argv) {
   if (what == "ship" && argc == 4) return ship(argv[2], argv[3]);
   if (what == "serve" && argc == 3) return serve(argv[2]);
   if (what == "back" && argc == 3) return back(argv[2]);
-  std::fprintf(stderr, "usage: example_registry train NAME LEARNING_RATE | ship NAME PENDING | serve NAME | back NAME\n");
+  std::fprintf(stderr,
+               "usage: example_registry train NAME LEARNING_RATE | ship NAME PENDING | serve NAME | back NAME\n");
   return 2;
 }

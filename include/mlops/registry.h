@@ -55,10 +55,10 @@ struct PendingStatus {
   std::string verb;  ///< "create_version", "promote", …
   std::string model;
   PendingState state = PendingState::waiting;
-  std::string version;      ///< made, or worked on; empty: none, or not known yet
-  std::string from;         ///< of a promotion: the version that the alias stood for before
-  Status status;            ///< why not; OK while waiting and when done
-  std::string destination;  ///< name; empty: nothing delivers this slot's records anywhere yet
+  std::string version;       ///< made, or worked on; empty: none, or not known yet
+  std::string from;          ///< of a promotion: the version that the alias stood for before
+  Status status;             ///< why not; OK while waiting and when done
+  std::string destination;   ///< name; empty: nothing delivers this slot's records anywhere yet
   std::int64_t time_ms = 0;  ///< accepted; of a settled one: settled
 };
 
@@ -148,10 +148,10 @@ struct Share {
 };
 
 struct RegistryOptions {
-  std::string root{};          ///< as in Options; may be missing when `to` or MLFLOW_TRACKING_URI names a server
-  std::string to{};            ///< tracking URI, or a remote's name; MLFLOW_TRACKING_URI; the root's only destination
-  Credentials credentials{};   ///< completed from the environment as in Client::open
-  Millis deadline{30'000};     ///< of each read
+  std::string root{};         ///< as in Options; may be missing when `to` or MLFLOW_TRACKING_URI names a server
+  std::string to{};           ///< tracking URI, or a remote's name; MLFLOW_TRACKING_URI; the root's only destination
+  Credentials credentials{};  ///< completed from the environment as in Client::open
+  Millis deadline{30'000};    ///< of each read
 };
 
 struct PullOptions {
@@ -178,9 +178,9 @@ struct PullReport {
 struct GateCheck {
   std::string rule;
   bool passed = false;
-  double value = 0;         ///< of the version; NaN: it has no such metric
-  double limit = 0;         ///< what the right side comes to; NaN: there is none
-  std::string words;        ///< why it failed, when it is not by the numbers
+  double value = 0;   ///< of the version; NaN: it has no such metric
+  double limit = 0;   ///< what the right side comes to; NaN: there is none
+  std::string words;  ///< why it failed, when it is not by the numbers
 };
 struct GateReport {
   std::string model, version;

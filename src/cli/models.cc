@@ -54,7 +54,9 @@ std::string aliases_text(const Pairs& aliases) {
   return out;
 }
 
-std::string quoted(const std::string& name) { return name.find('\'') == std::string::npos ? "'" + name + "'" : "\"" + name + "\""; }
+std::string quoted(const std::string& name) {
+  return name.find('\'') == std::string::npos ? "'" + name + "'" : "\"" + name + "\"";
+}
 
 int print_json(const JsonOut& out) {
   std::printf("%s\n", out.text().c_str());
@@ -104,7 +106,8 @@ int show(const Common& common, const Arguments& a) {
     std::printf("run         %s\ncreated     %s\n", v->run_id.c_str(), time_text(v->created_ms).c_str());
     if (!v->description.empty()) std::printf("description %s\n", one_line(v->description, 400).c_str());
     for (const std::string& alias : v->aliases) std::printf("alias       %s\n", alias.c_str());
-    for (const auto& [key, value] : v->tags) std::printf("tag         %s=%s\n", key.c_str(), one_line(value, 400).c_str());
+    for (const auto& [key, value] : v->tags)
+      std::printf("tag         %s=%s\n", key.c_str(), one_line(value, 400).c_str());
     return kOk;
   }
   Result<RegisteredModel> model = registry->model(a.name);
@@ -134,7 +137,8 @@ int show(const Common& common, const Arguments& a) {
   }
   std::printf("name        %s\n", model->name.c_str());
   if (!model->description.empty()) std::printf("description %s\n", one_line(model->description, 400).c_str());
-  for (const auto& [key, value] : model->tags) std::printf("tag         %s=%s\n", key.c_str(), one_line(value, 400).c_str());
+  for (const auto& [key, value] : model->tags)
+    std::printf("tag         %s=%s\n", key.c_str(), one_line(value, 400).c_str());
   Table table({">VERSION", "ALIASES", "STAGE", "CREATED", "RUN", "SOURCE"});
   for (const ModelVersion& v : *versions) {
     std::string aliases;
@@ -250,7 +254,8 @@ std::vector<Command> model_reads() {
   ls.run = [a](const Common& common) { return list(common, *a); };
   Command one{"show", "A model with its versions, or one version"};
   one.options = {{"name", "A model's name, or models:/NAME/3, models:/NAME@ALIAS", &a->name, true}, to};
-  one.json = std::string(R"({"model": )") + kModel + R"(, "versions": [)" + kVersion + "]}; of one version: " + kVersion;
+  one.json =
+      std::string(R"({"model": )") + kModel + R"(, "versions": [)" + kVersion + "]}; of one version: " + kVersion;
   one.examples = {{"mlops models show models:/digits@champion", "the version that serves"}};
   one.run = [a](const Common& common) { return show(common, *a); };
   Command story{"history", "Who promoted what, when, why, and from which version"};

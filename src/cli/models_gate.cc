@@ -148,19 +148,19 @@ int gate(const Common& common, const Arguments& a) {
 Command model_gate(const std::string& name) {
   auto a = std::make_shared<Arguments>();
   Command command{name, "Rules that a version's metrics must pass, also against an alias's"};
-  command.options = {{"rule", "Such as 'val/auc >= champion + 0.002' or 'latency_ms < 20'", &a->rules},
-                     {"--rules", "More of them from a file, one a line, # begins a remark", &a->rules_file, false,
-                      Takes::file},
-                     {"--model", "Registered model", &a->model, true},
-                     {"--version", "Its version", &a->version, true},
-                     {"--promote", "When all pass, this alias stands for the version", &a->promote},
-                     {"--who", "[this user]", &a->who},
-                     {"--why", "[the rules]", &a->why},
-                     {"--allow-first", "Rules against an alias that is not there pass", &a->allow_first},
-                     {"--junit", "Write JUnit XML", &a->junit, false, Takes::file},
-                     {"--markdown", "Append a summary in Markdown", &a->markdown, false, Takes::file},
-                     {"--wait", "Seconds to wait for the promotion [10]; 0: accepted is enough", &a->wait},
-                     to_option(&a->to)};
+  command.options = {
+      {"rule", "Such as 'val/auc >= champion + 0.002' or 'latency_ms < 20'", &a->rules},
+      {"--rules", "More of them from a file, one a line, # begins a remark", &a->rules_file, false, Takes::file},
+      {"--model", "Registered model", &a->model, true},
+      {"--version", "Its version", &a->version, true},
+      {"--promote", "When all pass, this alias stands for the version", &a->promote},
+      {"--who", "[this user]", &a->who},
+      {"--why", "[the rules]", &a->why},
+      {"--allow-first", "Rules against an alias that is not there pass", &a->allow_first},
+      {"--junit", "Write JUnit XML", &a->junit, false, Takes::file},
+      {"--markdown", "Append a summary in Markdown", &a->markdown, false, Takes::file},
+      {"--wait", "Seconds to wait for the promotion [10]; 0: accepted is enough", &a->wait},
+      to_option(&a->to)};
   command.about =
       "A rule compares the last value of a metric of the version's run (< <= > >= == !=) with a number, or with an\n"
       "alias: the same metric of the run of the version it stands for, and + 0.002, - 0.1 or * 0.98 of it behind.\n"

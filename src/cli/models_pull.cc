@@ -75,16 +75,20 @@ int pull(const Common& common, const Arguments& a) {
 Command model_pull() {
   auto a = std::make_shared<Arguments>();
   Command command{"pull", "A model's files in a folder, checked, and switched in at once"};
-  command.options = {{"uri", "models:/NAME@ALIAS, models:/NAME/3, models:/NAME/latest", &a->uri, true},
-                     {"folder", "Becomes a link to the files", &a->folder, true, Takes::folder},
-                     {"--watch", "Stay, and pull again when the alias moves, until Ctrl-C", &a->watch},
-                     {"--every", "Seconds between two looks [30]", &a->every},
-                     {"--layout", "plain, or a Triton repository: FOLDER/<model>/<version> [plain]", &a->layout, false,
-                      Takes::text, {"plain", "triton"}},
-                     {"--cache", "[$XDG_CACHE_HOME/mlops/models; ~/.cache/mlops/models]", &a->cache, false,
-                      Takes::folder},
-                     {"--online", "Fail when the server is away, whatever the cache has", &a->online},
-                     to_option(&a->to)};
+  command.options = {
+      {"uri", "models:/NAME@ALIAS, models:/NAME/3, models:/NAME/latest", &a->uri, true},
+      {"folder", "Becomes a link to the files", &a->folder, true, Takes::folder},
+      {"--watch", "Stay, and pull again when the alias moves, until Ctrl-C", &a->watch},
+      {"--every", "Seconds between two looks [30]", &a->every},
+      {"--layout",
+       "plain, or a Triton repository: FOLDER/<model>/<version> [plain]",
+       &a->layout,
+       false,
+       Takes::text,
+       {"plain", "triton"}},
+      {"--cache", "[$XDG_CACHE_HOME/mlops/models; ~/.cache/mlops/models]", &a->cache, false, Takes::folder},
+      {"--online", "Fail when the server is away, whatever the cache has", &a->online},
+      to_option(&a->to)};
   command.about =
       "Files are kept once by what they are. What is in the cache and has not moved costs one request. Without a\n"
       "server the cache serves, and that is said. SHA-256 is checked where the model has a manifest (mlops'\n"

@@ -77,12 +77,14 @@ int rollback(const Common& common, const Arguments& a) {
 
 int describe(const Common& common, const Arguments& a) {
   return write_model(common, a.to, a.wait, [&](const Registry& r) {
-    return a.version.empty() ? r.update_model(a.name, a.description) : r.update_version(a.name, a.version, a.description);
+    return a.version.empty() ? r.update_model(a.name, a.description)
+                             : r.update_version(a.name, a.version, a.description);
   });
 }
 
 int tag(const Common& common, const Arguments& a) {
-  if (a.tags.size() != 1) return fail(Status(StatusCode::invalid_argument, "give one key=value, or a key and --delete"));
+  if (a.tags.size() != 1)
+    return fail(Status(StatusCode::invalid_argument, "give one key=value, or a key and --delete"));
   if (a.remove) {
     return write_model(common, a.to, a.wait, [&](const Registry& r) {
       return a.version.empty() ? r.delete_model_tag(a.name, a.tags.front())
@@ -102,7 +104,8 @@ int rename(const Common& common, const Arguments& a) {
 }
 
 int copy(const Common& common, const Arguments& a) {
-  return write_model(common, a.to, a.wait, [&](const Registry& r) { return r.copy_version(a.name, a.version, a.other); });
+  return write_model(common, a.to, a.wait,
+                     [&](const Registry& r) { return r.copy_version(a.name, a.version, a.other); });
 }
 
 int stage(const Common& common, const Arguments& a) {
@@ -126,16 +129,16 @@ int shares(const Common& common, const Arguments& a) {
 
 int remove(const Common& common, const Arguments& a) {
   int code = kOk;
-  const std::string what = a.version.empty() ? "the model " + a.name + " with all its versions"
-                                             : "version " + a.version + " of " + a.name;
+  const std::string what =
+      a.version.empty() ? "the model " + a.name + " with all its versions" : "version " + a.version + " of " + a.name;
   if (!confirmed("Delete " + what + " on the server?", a.yes, &code)) return code;
   return write_model(common, a.to, a.wait, [&](const Registry& r) {
     return a.version.empty() ? r.delete_model(a.name) : r.delete_version(a.name, a.version);
   });
 }
 
-Command verb(const char* name, const char* summary, const Shared& a, std::vector<Option> options,
-             const char* example, const char* says, int (*run)(const Common&, const Arguments&)) {
+Command verb(const char* name, const char* summary, const Shared& a, std::vector<Option> options, const char* example,
+             const char* says, int (*run)(const Common&, const Arguments&)) {
   Command command{name, summary};
   command.options = std::move(options);
   command.options.push_back({"--wait", "Seconds to wait for the server's word [10]; 0: accepted is enough", &a->wait});
@@ -178,8 +181,12 @@ int write_model(const Common& common, const std::string& to, double seconds,
     std::printf("%s\n", out.text().c_str());
   }
   if (status.state == PendingState::refused || status.state == PendingState::condition_failed) {
-    std::fprintf(stderr, "mlops: %s: %s\n", status.state == PendingState::refused ? "refused" : "its condition failed",
-                 std::string(status.status.message()).c_str());
+    const std::string why(status.status.message());
+    if (status.state == PendingState::refused) {
+      std::fprintf(stderr, "mlops: the write was refused: %s\n", why.c_str());
+    } else {
+      std::fprintf(stderr, "mlops: nothing was changed, the condition did not hold: %s\n", why.c_str());
+    }
     return status.state == PendingState::refused ? exit_code(status.status) : kDifferences;
   }
   if (common.json) return kOk;
@@ -218,8 +225,12 @@ std::vector<Command> model_writes() {
                       {"--no-create", "Not when there is no such model", &a->keep_model}},
                      "mlops models register digits s3://models/digits/3", "what somebody uploaded", add));
   all.push_back(verb("alias", "What an alias stands for, from now on", a,
-                     {name, an_alias, {"version", "Its number, or pending:ID of the write that makes it", &a->version},
-                      {"--delete", "The alias goes away", &a->remove}, absent, still},
+                     {name,
+                      an_alias,
+                      {"version", "Its number, or pending:ID of the write that makes it", &a->version},
+                      {"--delete", "The alias goes away", &a->remove},
+                      absent,
+                      still},
                      "mlops models alias digits challenger 2", "version 2 is the challenger", alias));
   all.push_back(verb("promote", "An alias stands for another version; who, when and why are kept", a,
                      {name, number, an_alias, who, why, absent, still},
@@ -233,7 +244,9 @@ std::vector<Command> model_writes() {
                      {name, {"text", "In words", &a->description, true}, number_option},
                      "mlops models describe digits 'reads handwritten digits'", "what it is for", describe));
   all.push_back(verb("tag", "A tag of a model, or of a version", a,
-                     {name, {"tag", "key=value; with --delete the key", &a->tags, true}, number_option,
+                     {name,
+                      {"tag", "key=value; with --delete the key", &a->tags, true},
+                      number_option,
                       {"--delete", "The tag goes away", &a->remove}},
                      "mlops models tag digits checked=yes --version 2", "a mark on version 2", tag));
   all.push_back(verb("rename", "Another name for a model", a, {name, {"new", "The new name", &a->other, true}},

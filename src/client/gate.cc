@@ -39,9 +39,8 @@ std::optional<double> read_double(std::string_view text) {
 }
 
 Status no_rule(std::string_view text, const char* why) {
-  return Status(StatusCode::invalid_argument,
-                "'" + std::string(text.substr(0, 120)) + "' is no rule: " + why +
-                    ". One is like: val/auc >= champion + 0.002, or latency_ms < 20");
+  return Status(StatusCode::invalid_argument, "'" + std::string(text.substr(0, 120)) + "' is no rule: " + why +
+                                                  ". One is like: val/auc >= champion + 0.002, or latency_ms < 20");
 }
 
 Result<Rule> read_rule(std::string_view text) {
@@ -90,8 +89,8 @@ using Metrics = std::map<std::string, double>;
 
 }  // namespace
 
-Result<GateReport> Registry::gate(const std::vector<std::string>& rules, std::string_view name,
-                                  std::string_view number, const GateOptions& options) const {
+Result<GateReport> Registry::gate(const std::vector<std::string>& rules, std::string_view name, std::string_view number,
+                                  const GateOptions& options) const {
   if (rules.empty()) return Status(StatusCode::invalid_argument, "a gate needs at least one rule");
   std::vector<Rule> read;
   for (const std::string& text : rules) {

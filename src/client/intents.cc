@@ -21,9 +21,8 @@ bool may_have_intents(const std::string& slot_dir) {
   buffer::SlotCounters counters;
   std::vector<buffer::SummaryEntry> entries;
   if (!buffer::decode_summary(*bytes, &identity, &counters, &entries).ok()) return true;
-  return std::any_of(entries.begin(), entries.end(), [](const buffer::SummaryEntry& e) {
-    return e.row.uid == model::kRegistry;
-  });
+  return std::any_of(entries.begin(), entries.end(),
+                     [](const buffer::SummaryEntry& e) { return e.row.uid == model::kRegistry; });
 }
 
 std::map<std::string, ledger::Ledger::Snapshot> ledgers_of(const std::string& slot_dir) {
@@ -95,32 +94,33 @@ Result<std::vector<PendingStatus>> list_intents(const std::string& root) {
       return Status(reader.status().code(), slot.dir + ": " + std::string(reader.status().message()));
     }
     const std::map<std::string, ledger::Ledger::Snapshot> ledgers = ledgers_of(slot.dir);
-    Status scanned = (*reader)->scan(
-        model::kRegistry, 0,
-        [&](const buffer::Record& record) {
-          if (record.is_block) return true;
-          Result<model::Intent> intent = model::intent_of(record.op);
-          PendingStatus waiting;
-          waiting.id = record.op.parent.hex();
-          waiting.model = record.op.key;
-          waiting.time_ms = record.op.time_ms;
-          waiting.verb = intent.ok() ? model::verb_name(intent->verb) : "unknown";
-          if (intent.ok() && model::is_version(intent->version)) waiting.version = intent->version;
-          if (ledgers.empty()) all.emplace_back(record.op.time_ms, waiting);
-          for (const auto& [name, snapshot] : ledgers) {
-            const auto it = snapshot.intents.find(record.op.parent);
-            if (it != snapshot.intents.end()) {
-              all.emplace_back(record.op.time_ms, status_of(it->second, name));
-              continue;
-            }
-            const auto lane = snapshot.lanes.find(model::kRegistry);
-            if (lane != snapshot.lanes.end() && lane->second.cursor > record.seq) continue;  // settled long ago
-            waiting.destination = name;
-            all.emplace_back(record.op.time_ms, waiting);
-          }
-          return true;
-        },
-        {});
+    Status scanned = (*reader)->scan(model::kRegistry, 0,
+                                     [&](const buffer::Record& record) {
+                                       if (record.is_block) return true;
+                                       Result<model::Intent> intent = model::intent_of(record.op);
+                                       PendingStatus waiting;
+                                       waiting.id = record.op.parent.hex();
+                                       waiting.model = record.op.key;
+                                       waiting.time_ms = record.op.time_ms;
+                                       waiting.verb = intent.ok() ? model::verb_name(intent->verb) : "unknown";
+                                       if (intent.ok() && model::is_version(intent->version))
+                                         waiting.version = intent->version;
+                                       if (ledgers.empty()) all.emplace_back(record.op.time_ms, waiting);
+                                       for (const auto& [name, snapshot] : ledgers) {
+                                         const auto it = snapshot.intents.find(record.op.parent);
+                                         if (it != snapshot.intents.end()) {
+                                           all.emplace_back(record.op.time_ms, status_of(it->second, name));
+                                           continue;
+                                         }
+                                         const auto lane = snapshot.lanes.find(model::kRegistry);
+                                         if (lane != snapshot.lanes.end() && lane->second.cursor > record.seq)
+                                           continue;  // settled long ago
+                                         waiting.destination = name;
+                                         all.emplace_back(record.op.time_ms, waiting);
+                                       }
+                                       return true;
+                                     },
+                                     {});
     if (!scanned.ok()) return scanned;
   }
   std::stable_sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.first < b.first; });

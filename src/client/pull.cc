@@ -99,7 +99,8 @@ Status check_manifest(const std::string& folder, const std::vector<mlflow::Manif
     std::error_code error;
     const std::uintmax_t size = fs::file_size(path, error);
     if (error || size != file.size) {
-      return Status(StatusCode::data_loss, file.path + " has " + (error ? "not come" : std::to_string(size) + " bytes") +
+      return Status(StatusCode::data_loss, file.path + " has " +
+                                               (error ? "not come" : std::to_string(size) + " bytes") +
                                                ", and the manifest says " + std::to_string(file.size));
     }
     Result<std::string> digest = sha256_of(path.native());
@@ -130,9 +131,8 @@ Result<PullReport> Registry::pull(std::string_view uri, const std::string& dir, 
   } else {
     Result<std::string> known = base::read_file(known_file, 1u << 20);
     if (!known.ok()) {
-      return Status(StatusCode::unavailable, std::string(found.status().message()) +
-                                                 "; and the cache has never had " + std::string(uri) + " (" + *cache +
-                                                 ")");
+      return Status(StatusCode::unavailable, std::string(found.status().message()) + "; and the cache has never had " +
+                                                 std::string(uri) + " (" + *cache + ")");
     }
     report.offline = true;
     report.version.name = field_of(*known, "name");
@@ -141,14 +141,15 @@ Result<PullReport> Registry::pull(std::string_view uri, const std::string& dir, 
   }
   const ModelVersion& version = report.version;
   const std::string version_file =
-      *cache + "/versions/" + name_of(impl_->uri + "\n" + version.name + "\n" + version.version + "\n" +
-                                      std::to_string(version.created_ms));
+      *cache + "/versions/" +
+      name_of(impl_->uri + "\n" + version.name + "\n" + version.version + "\n" + std::to_string(version.created_ms));
   Result<std::string> cached = base::read_file(version_file, 1u << 20);
   if (cached.ok()) digest = field_of(*cached, "content");
   if (digest.size() != 64 || !base::exists(*cache + "/content/" + digest)) {
     if (report.offline) {
-      return Status(StatusCode::unavailable, std::string(found.status().message()) + "; and the cache has not version " +
-                                                 version.version + " of " + version.name);
+      return Status(StatusCode::unavailable, std::string(found.status().message()) +
+                                                 "; and the cache has not version " + version.version + " of " +
+                                                 version.name);
     }
     // Fetched beside, checked, named by what it is.
     std::string source = version.source;
@@ -191,8 +192,8 @@ Result<PullReport> Registry::pull(std::string_view uri, const std::string& dir, 
       content.digest = base::sha256_hex(*text);
       for (const auto& [key, value] : version.tags) {
         if (key == "mlops.manifest" && value != content.digest) {
-          return Status(StatusCode::data_loss, "the manifest is not the one that was registered (tag mlops.manifest): " +
-                                                   source);
+          return Status(StatusCode::data_loss,
+                        "the manifest is not the one that was registered (tag mlops.manifest): " + source);
         }
       }
       Status checked = check_manifest(staging, manifest, &content);
@@ -263,8 +264,8 @@ Status Registry::watch(std::string_view uri, const std::string& dir, const PullO
     }
     trouble = pulled.status();
     while (!over() && base::steady_ms() < next) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(
-          std::min<std::int64_t>(100, std::max<std::int64_t>(1, next - base::steady_ms()))));
+      std::this_thread::sleep_for(
+          std::chrono::milliseconds(std::min<std::int64_t>(100, std::max<std::int64_t>(1, next - base::steady_ms()))));
     }
   }
   return {};

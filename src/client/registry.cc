@@ -114,9 +114,9 @@ Result<PendingStatus> Pending::wait(Millis deadline) const {
     if (found && found->state != PendingState::waiting) return std::move(*found);
     const std::int64_t left = client::millis_left(until);
     if (left == 0) {
-      return Status(StatusCode::deadline_exceeded,
-                    "the write " + impl_->id +
-                        " waits for its delivery: by a process with a tracking URI, or by `mlops sync`");
+      return Status(
+          StatusCode::deadline_exceeded,
+          "the write " + impl_->id + " waits for its delivery: by a process with a tracking URI, or by `mlops sync`");
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(std::min(pause, left)));
   }
@@ -311,8 +311,7 @@ Result<Pending> Registry::promote(std::string_view name, const VersionRef& versi
   return put(*impl_, std::move(intent));
 }
 
-Result<Pending> Registry::rollback(std::string_view name, std::string_view alias,
-                                   const PromoteOptions& options) const {
+Result<Pending> Registry::rollback(std::string_view name, std::string_view alias, const PromoteOptions& options) const {
   if (options.condition.absent) {
     return Status(StatusCode::invalid_argument, "rollback: the only condition is Condition::still(version)");
   }
@@ -361,9 +360,9 @@ Result<Pending> Registry::pending(std::string_view id) const {
 Result<std::vector<PendingStatus>> Registry::pendings(bool settled_too) const {
   Result<std::vector<PendingStatus>> all = client::list_intents(impl_->root);
   if (!all.ok() || settled_too) return all;
-  all->erase(std::remove_if(all->begin(), all->end(),
-                            [](const PendingStatus& s) { return s.state != PendingState::waiting; }),
-             all->end());
+  all->erase(
+      std::remove_if(all->begin(), all->end(), [](const PendingStatus& s) { return s.state != PendingState::waiting; }),
+      all->end());
   return all;
 }
 

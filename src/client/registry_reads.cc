@@ -9,8 +9,8 @@
 namespace mlops::client {
 
 RegisteredModel public_model(mlflow::RemoteModel&& remote) {
-  return {std::move(remote.name), std::move(remote.description), remote.created_ms, remote.updated_ms,
-          std::move(remote.tags), std::move(remote.aliases)};
+  return {std::move(remote.name), std::move(remote.description), remote.created_ms,
+          remote.updated_ms,      std::move(remote.tags),        std::move(remote.aliases)};
 }
 
 ModelVersion public_version(mlflow::RemoteVersion&& remote) {
@@ -101,8 +101,7 @@ Status Registry::Impl::with_server(const std::function<Answer(mlflow::Api&)>& as
   const bool in_time = client::within(deadline, api.get(), [&] { answer = ask(*api); });
   if (answer.verdict == Verdict::ok) return {};
   if (!in_time) {
-    return Status(StatusCode::unavailable,
-                  uri + " did not answer within " + std::to_string(deadline.count()) + " ms");
+    return Status(StatusCode::unavailable, uri + " did not answer within " + std::to_string(deadline.count()) + " ms");
   }
   const Status why = answer.status.ok() ? Status(StatusCode::unavailable, "no reason given") : answer.status;
   return why.code() == StatusCode::not_found ? why : Status(why.code(), uri + ": " + std::string(why.message()));

@@ -130,8 +130,8 @@ class Ledger {
   virtual Status add_dead(const DeadLetter& letter) = 0;
   virtual Status put(const Lane& lane, const DeadLetter& letter) = 0;  // both, in one write
   virtual std::optional<IntentResult> intent(const Uid& uid) const = 0;
-  virtual std::vector<IntentResult> intents() const = 0;                        // as they were first told of
-  virtual Status put(const Lane& lane, const IntentResult& result) = 0;         // both, in one write
+  virtual std::vector<IntentResult> intents() const = 0;                 // as they were first told of
+  virtual Status put(const Lane& lane, const IntentResult& result) = 0;  // both, in one write
   virtual Status note_health(const LiveState& state) = 0;
   virtual Status sync() = 0;  // fsync and, when it has grown, compact
 };

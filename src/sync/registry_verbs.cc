@@ -142,9 +142,10 @@ RegistryLane::Tried RegistryLane::find_version_of(Remote& remote, Entry* entry, 
   if (entry->waits_since_ms == 0 || base::steady_ms() - entry->waits_since_ms < kForeignMs) {
     return later("the version it is about is not on the server yet");
   }
-  return refuse(entry, Status(StatusCode::not_found, "the version it is about is not on the server, and no intent of "
-                                                     "this process makes it (" +
-                                                         uid.hex() + "): deliver that one first, then try again"));
+  return refuse(entry, Status(StatusCode::not_found,
+                              "the version it is about is not on the server, and no intent of "
+                              "this process makes it (" +
+                                  uid.hex() + "): deliver that one first, then try again"));
 }
 
 RegistryLane::Tried RegistryLane::attempt(Remote& remote, Entry* entry) {
@@ -265,14 +266,13 @@ RegistryLane::Tried RegistryLane::place_of(Remote& remote, Entry* entry, mlflow:
         shared_->artifacts_delivered ? shared_->artifacts_delivered(i.run, i.logged_model, i.ticket) : [&] {
           bool none = true;
           shared_->reader
-              ->scan(
-                  i.run, 0,
-                  [&](const buffer::Record& record) {
-                    if (record.is_block || record.op.kind != model::OpKind::artifact) return true;
-                    if (record.op.ticket <= i.ticket && record.op.parent == i.logged_model) none = false;
-                    return none;
-                  },
-                  {})
+              ->scan(i.run, 0,
+                     [&](const buffer::Record& record) {
+                       if (record.is_block || record.op.kind != model::OpKind::artifact) return true;
+                       if (record.op.ticket <= i.ticket && record.op.parent == i.logged_model) none = false;
+                       return none;
+                     },
+                     {})
               .ignore();
           return none;
         }();
@@ -309,7 +309,8 @@ RegistryLane::Tried RegistryLane::place_of(Remote& remote, Entry* entry, mlflow:
   return {};
 }
 
-/// "runs:/<server's run id>/<path>": what loaders get is what is stored, so it is resolved here, as MLflow's client does.
+/// "runs:/<server's run id>/<path>": what loaders get is what is stored, so it is resolved here, as MLflow's client
+/// does.
 RegistryLane::Tried RegistryLane::place_of_run(Remote& remote, Entry* entry, mlflow::NewVersion* out) {
   const std::string rest = entry->intent.source.substr(kRuns.size());
   const std::size_t slash = std::min(rest.find('/'), rest.size());
@@ -406,9 +407,8 @@ RegistryLane::Tried RegistryLane::change_alias(Remote& remote, Entry* entry) {
     }
     if (Tried marked = mark(entry, true); marked.how != Tried::How::settled) return marked;
   }
-  const Answer answer = call([&] {
-    return sets ? registry.set_alias(i.model, i.key, version) : registry.delete_alias(i.model, i.key);
-  });
+  const Answer answer =
+      call([&] { return sets ? registry.set_alias(i.model, i.key, version) : registry.delete_alias(i.model, i.key); });
   return answer.verdict == Verdict::ok ? done(entry, version) : settle(entry, answer);
 }
 
@@ -486,8 +486,7 @@ RegistryLane::Tried RegistryLane::promote(Remote& remote, Entry* entry) {
     }
   }
   const mlflow::Promotion story{model::verb_name(i.verb), i.key, from, to, i.who, i.why, i.time_ms};
-  Answer answer =
-      call([&] { return registry.set_version_tag(i.model, to, key, mlflow::encode_promotion(story)); });
+  Answer answer = call([&] { return registry.set_version_tag(i.model, to, key, mlflow::encode_promotion(story)); });
   if (answer.verdict == Verdict::ok) answer = call([&] { return registry.set_alias(i.model, i.key, to); });
   return answer.verdict == Verdict::ok ? done(entry) : settle(entry, answer);
 }

@@ -267,8 +267,7 @@ void Core::run_lane(Lock& lock, Entry* entry, Remote& remote, int index) {
       open_gate();
       note_error(Status(StatusCode::failed_precondition,
                         (entry->seen.run == model::kRegistry ? "the registry is parked: "
-                                                                            : "run " + entry->seen.run.hex() +
-                                                                                  " is parked: ") +
+                                                             : "run " + entry->seen.run.hex() + " is parked: ") +
                             entry->seen.parked));
       lane.release();
       break;

@@ -37,7 +37,8 @@ TEST_F(RegistryOffline, WritesAreAcceptedAndFoundAgainAfterARestart) {
     Run run = client.start_run("e").value();
     Result<Pending> version = run.register_model("model", "digits");
     ASSERT_TRUE(version.ok()) << version.status().to_string();
-    Result<Pending> up = client.registry().promote("digits", *version, "champion", {"ann", "good", Condition::if_absent()});
+    Result<Pending> up =
+        client.registry().promote("digits", *version, "champion", {"ann", "good", Condition::if_absent()});
     ASSERT_TRUE(up.ok()) << up.status().to_string();
     first = version->id();
     second = up->id();
@@ -155,7 +156,8 @@ TEST_F(RegistryOffline, ReadsSayThatThereIsNoServer) {
   pull.cache = folder + "/cache";
   const Result<PullReport> pulled = registry.pull("models:/digits@champion", folder + "/serving", pull);
   EXPECT_EQ(pulled.status().code(), StatusCode::unavailable);
-  EXPECT_NE(pulled.status().message().find("cache has never had"), std::string_view::npos) << pulled.status().to_string();
+  EXPECT_NE(pulled.status().message().find("cache has never had"), std::string_view::npos)
+      << pulled.status().to_string();
 }
 
 }  // namespace

@@ -130,9 +130,18 @@ std::vector<IntentResult> intents() {
   IntentResult sending{uid_of(0x30), IntentResult::State::sending, 16, "digits", "8", "7", 0, "", 1'790'000'000'002, 4};
   IntentResult done = sending;
   done.state = IntentResult::State::done;
-  IntentResult refused{uid_of(0x40), IntentResult::State::refused, 9, "nobody", "", "", 2, "no \xff", 1'790'000'000'003, 5};
-  IntentResult failed{uid_of(0x50), IntentResult::State::condition_failed, 7, "digits", "", "", 5, "stands for 9",
-                      1'790'000'000'004, 6};
+  IntentResult refused{
+      uid_of(0x40), IntentResult::State::refused, 9, "nobody", "", "", 2, "no \xff", 1'790'000'000'003, 5};
+  IntentResult failed{uid_of(0x50),
+                      IntentResult::State::condition_failed,
+                      7,
+                      "digits",
+                      "",
+                      "",
+                      5,
+                      "stands for 9",
+                      1'790'000'000'004,
+                      6};
   return {sending, done, refused, failed};
 }
 

@@ -45,15 +45,16 @@ std::string version(const char* number, const char* uid, const char* name = "m")
 TEST(Registry, WhatIsAsked) {
   const std::string done = http_answer(200, "{}");
   const std::string made = http_answer(200, R"({"model_version":)" + version("3", "u") + "}");
-  Scripted s({http_answer(200, R"({"registered_model":{"name":"m"}})"), made, done, done, done, done, done, done, done, done,
-              done, done, done, done, done});
+  Scripted s({http_answer(200, R"({"registered_model":{"name":"m"}})"), made, done, done, done, done, done, done, done,
+              done, done, done, done, done, done});
   RemoteVersion out;
   EXPECT_EQ(s->create_model("m", "d", {{"k", "v"}}).verdict, Verdict::ok);
   EXPECT_EQ(s.line(0), "POST /api/2.0/mlflow/registered-models/create");
   EXPECT_EQ(s.body(0), R"({"name":"m","tags":[{"key":"k","value":"v"}],"description":"d"})");
   EXPECT_EQ(s->create_version({"m", "s3://b/k", "r", "m-1", "d", {{"k", "v"}}}, &out).verdict, Verdict::ok);
-  EXPECT_EQ(s.body(1), R"({"name":"m","source":"s3://b/k","run_id":"r","tags":[{"key":"k","value":"v"}],"description":"d",)"
-                       R"("model_id":"m-1"})");
+  EXPECT_EQ(s.body(1),
+            R"({"name":"m","source":"s3://b/k","run_id":"r","tags":[{"key":"k","value":"v"}],"description":"d",)"
+            R"("model_id":"m-1"})");
   EXPECT_EQ(out.version, "3");
   EXPECT_EQ(out.aliases, std::vector<std::string>{"a"});
   EXPECT_EQ(out.created_ms, 5);
@@ -116,7 +117,8 @@ TEST(Registry, FindVersionTrustsTagsNotTheFilterAndReadsAllPages) {
   EXPECT_EQ(s->find_version("m", "u", &out, &found).verdict, Verdict::ok);
   EXPECT_TRUE(found);
   EXPECT_EQ(out.version, "4");
-  EXPECT_NE(s.line(0).find("filter=name%20%3D%20%27m%27%20AND%20tags.%60mlops.uid%60%20%3D%20%27u%27"), std::string::npos)
+  EXPECT_NE(s.line(0).find("filter=name%20%3D%20%27m%27%20AND%20tags.%60mlops.uid%60%20%3D%20%27u%27"),
+            std::string::npos)
       << s.line(0);
   EXPECT_NE(s.line(1).find("page_token=t"), std::string::npos);
   EXPECT_EQ(s->find_version("m", "u", &out, &found).verdict, Verdict::ambiguous);  // a token that repeats

@@ -82,15 +82,24 @@ TEST(Intent, TheRecordIsWhatFormatMdSays) {
   EXPECT_EQ(op.number, 16);
   EXPECT_EQ(op.parent, i.uid);
   EXPECT_EQ(op.key, "digits");
-  EXPECT_EQ(op.pairs, (Pairs{{"key", "champion"}, {"version", "3"}, {"only_if_absent", "1"}, {"who", "ann"}, {"tag.a", "b"}}));
-  const int numbers[] = {static_cast<int>(Verb::create_model),    static_cast<int>(Verb::rename_model),
-                         static_cast<int>(Verb::update_model),    static_cast<int>(Verb::delete_model),
-                         static_cast<int>(Verb::set_model_tag),   static_cast<int>(Verb::delete_model_tag),
-                         static_cast<int>(Verb::set_alias),       static_cast<int>(Verb::delete_alias),
-                         static_cast<int>(Verb::create_version),  static_cast<int>(Verb::update_version),
-                         static_cast<int>(Verb::delete_version),  static_cast<int>(Verb::set_version_tag),
-                         static_cast<int>(Verb::delete_version_tag), static_cast<int>(Verb::set_stage),
-                         static_cast<int>(Verb::copy_version),    static_cast<int>(Verb::promote),
+  EXPECT_EQ(op.pairs,
+            (Pairs{{"key", "champion"}, {"version", "3"}, {"only_if_absent", "1"}, {"who", "ann"}, {"tag.a", "b"}}));
+  const int numbers[] = {static_cast<int>(Verb::create_model),
+                         static_cast<int>(Verb::rename_model),
+                         static_cast<int>(Verb::update_model),
+                         static_cast<int>(Verb::delete_model),
+                         static_cast<int>(Verb::set_model_tag),
+                         static_cast<int>(Verb::delete_model_tag),
+                         static_cast<int>(Verb::set_alias),
+                         static_cast<int>(Verb::delete_alias),
+                         static_cast<int>(Verb::create_version),
+                         static_cast<int>(Verb::update_version),
+                         static_cast<int>(Verb::delete_version),
+                         static_cast<int>(Verb::set_version_tag),
+                         static_cast<int>(Verb::delete_version_tag),
+                         static_cast<int>(Verb::set_stage),
+                         static_cast<int>(Verb::copy_version),
+                         static_cast<int>(Verb::promote),
                          static_cast<int>(Verb::rollback)};
   for (int n = 0; n < 17; ++n) EXPECT_EQ(numbers[n], n + 1);
 }
@@ -121,7 +130,8 @@ TEST(Intent, NamesThatServersRefuse) {
   EXPECT_FALSE(check_model_name(std::string_view("a\0b", 3)).ok());
   EXPECT_FALSE(check_model_name("\xff").ok());
 
-  for (const char* good : {"champion", "v", "v1x", "a-b_c", "7", "latest-2", "ä"}) EXPECT_TRUE(check_alias(good).ok()) << good;
+  for (const char* good : {"champion", "v", "v1x", "a-b_c", "7", "latest-2", "ä"})
+    EXPECT_TRUE(check_alias(good).ok()) << good;
   for (const char* bad : {"", "latest", "LaTest", "v1", "V77", "a b", "a/b", "a.b", "a@b"}) {
     EXPECT_EQ(check_alias(bad).code(), StatusCode::invalid_argument) << bad;
   }

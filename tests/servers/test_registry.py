@@ -1,5 +1,6 @@
 """The registry on real servers. What is there is read by MLflow's own Python client, never by our code."""
 
+import hashlib
 import json
 import os
 import pathlib
@@ -245,3 +246,114 @@ def test_a_thousand_versions_through_kills_and_lost_answers(build, server, tmp_p
     versions = official(s.uri, name)[name]["versions"]
     assert len(versions) == 1000
     assert [versions[str(n)]["source"] for n in range(1, 1001)] == [f"s3://bucket/{n}" for n in range(1, 1001)]
+
+
+UPLOAD = """
+import sys
+from mlflow.tracking import MlflowClient
+client = MlflowClient(sys.argv[1], sys.argv[1])
+found = client.get_experiment_by_name("pull")
+run = client.create_run(found.experiment_id if found else client.create_experiment("pull"))
+client.log_artifacts(run.info.run_id, sys.argv[2], "model")
+print(run.info.run_id)
+"""
+
+
+def upload(s, name, files, manifest="right"):
+    """A version whose files the official client uploaded, with a manifest beside them. -> its number"""
+    folder = s.folder / uuid.uuid4().hex
+    for path, data in files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(data)
+    tag = []
+    if manifest:
+        listed = [{"path": p, "size": len(d), "sha256": hashlib.sha256(d if manifest == "right" else b"else").hexdigest()}
+                  for p, d in files.items()]
+        text = json.dumps({"version": 1, "files": listed}).encode()
+        (folder / "mlops-manifest.json").write_bytes(text)
+        tag = ["--tag", "mlops.manifest=" + hashlib.sha256(text).hexdigest()]
+    env = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_")}
+    got = subprocess.run([sys.executable, "-W", "ignore", "-c", UPLOAD, s.uri, str(folder)], capture_output=True, text=True, timeout=300, env=env)
+    assert got.returncode == 0, got.stderr
+    run = got.stdout.splitlines()[-1]
+    return models(s, "register", name, f"runs:/{run}/model", *tag)["version"]
+
+
+def held(folder):
+    return {str(p.relative_to(folder)): p.read_bytes() for p in pathlib.Path(folder).resolve().rglob("*")
+            if p.is_file() and p.name != "mlops-manifest.json"}
+
+
+def test_pull(s, name):
+    one = {"MLmodel": b"flavors: {}\n", "data/weights.bin": os.urandom(300_000), "with space/a%b": b""}
+    two = {**one, "data/weights.bin": os.urandom(10)}
+    first = upload(s, name, one)
+    models(s, "promote", name, first, "champion")
+    serving = s.folder / "serving"
+    uri = f"models:/{name}@champion"
+    with FaultProxy(s.uri) as proxy:
+        pull = lambda *more, **kw: models(s, "pull", uri, serving, "--cache", s.folder / "cache", "--to", proxy.uri, *more, **kw)
+        got = pull()
+        assert (got["changed"], got["fetched"], got["offline"], got["verified"]) == (True, True, False, True)
+        assert held(serving) == one
+        before = len(proxy.log)
+        got = pull()
+        assert len(proxy.log) - before == 1, [r.path for r in proxy.log[before:]]
+        assert (got["changed"], got["fetched"], got["version"]) == (False, False, first)
+        open_before = open(serving / "data/weights.bin", "rb")
+        second = upload(s, name, two, manifest=None)
+        models(s, "promote", name, second, "champion")
+        got = pull()
+        assert (got["changed"], got["fetched"], got["verified"]) == (True, True, False) and held(serving) == two
+        assert open_before.read() == one["data/weights.bin"]
+        models(s, "rollback", name, "champion")
+        before = len(proxy.log)
+        got = pull()
+        assert (got["changed"], got["fetched"]) == (True, False) and len(proxy.log) - before == 1 and held(serving) == one
+        wrong = upload(s, name, two, manifest="wrong")
+        models(s, "alias", name, "wrong", wrong)
+        mark = s.mark()
+        s.mlops("models", "pull", f"models:/{name}@wrong", serving, "--cache", s.folder / "cache", rc=5)
+        assert "not what the manifest says" in s.said(mark) and held(serving) == one
+    got = models(s, "pull", uri, serving, "--cache", s.folder / "cache", "--to", proxy.uri)  # nobody answers there now
+    assert got["offline"] and got["version"] == first and held(serving) == one
+    s.mlops("models", "pull", uri, serving, "--cache", s.folder / "cache", "--to", proxy.uri, "--online", rc=4)
+    s.mlops("models", "pull", uri, serving, "--cache", s.folder / "other", "--to", proxy.uri, rc=4)
+    s.mlops("models", "pull", f"models:/{name}@nobody", serving, rc=3)
+    s.mlops("models", "pull", name, serving, rc=2)
+    plain = s.folder / "plain"
+    plain.mkdir()
+    (plain / "mine").write_text("kept")
+    s.mlops("models", "pull", uri, plain, rc=5)
+    assert (plain / "mine").read_text() == "kept"
+
+
+def test_pull_triton_and_watch(s, name):
+    one, two = ({"model.bin": os.urandom(1000)} for _ in range(2))
+    first, second = upload(s, name, one), upload(s, name, two)
+    models(s, "promote", name, first, "champion")
+    repository = s.folder / "repository"
+    got = models(s, "pull", f"models:/{name}@champion", repository, "--layout", "triton", "--cache", s.folder / "cache")
+    assert got["path"] == str(repository / name / first) and held(repository / name / first) == one
+    out = s.folder / "out"
+    with open(out, "w") as o:
+        watching = subprocess.Popen([str(s.build.mlops), "models", "pull", f"models:/{name}@champion", "live", "--watch", "--every",
+                                     "0.2", "--cache", "cache", "--json"], env=s.env, cwd=s.folder, stdout=o, stderr=o)
+    try:
+        def lines(count):
+            until = time.monotonic() + 60
+            while len(out.read_text().splitlines()) < count:
+                assert time.monotonic() < until and watching.poll() is None, out.read_text()
+                time.sleep(0.05)
+            return [json.loads(line) for line in out.read_text().splitlines()]
+
+        assert lines(1)[0]["version"] == first and held(s.folder / "live") == one
+        models(s, "promote", name, second, "champion")
+        assert lines(2)[1]["version"] == second and held(s.folder / "live") == two
+        watching.send_signal(signal.SIGTERM)
+        assert watching.wait(30) == 0
+        assert len(out.read_text().splitlines()) == 2
+    finally:
+        if watching.poll() is None:
+            watching.kill()
+            watching.wait()
