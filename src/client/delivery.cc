@@ -88,6 +88,7 @@ Count count_slot(const std::string& dir, const std::string& destination) {
   if (!buffer::decode_summary(*bytes, &identity, &counters, &entries).ok()) return count;
   Result<ledger::Ledger::Snapshot> snapshot = ledger::Ledger::read(dir, destination);
   for (const buffer::SummaryEntry& entry : entries) {
+    if (entry.row.uid == model::kRegistry) continue;  // no run
     ++count.runs;
     count.points += entry.row.points;
     std::uint64_t done = 0;
@@ -364,7 +365,7 @@ class Deliverer {
     work->close(Millis(3'000));
   }
 
-  void add_to_report(Work* work, DeliverReport* report) const {
+  void add_to_report(Work* work, DeliverReport* report) {
     if (work->engine == nullptr) return;
     const DestinationHealth health = work->engine->health();
     const DeliverProgress progress = work->engine->progress();
@@ -382,6 +383,7 @@ class Deliverer {
     report->files_waiting += health.files_waiting;
     report->file_bytes_waiting += health.file_bytes_waiting;
     report->parked += work->engine->parked();
+    intents_ += work->engine->intents_waiting();
     if (report->status.ok()) report->status = health.last_error;
   }
 
@@ -423,6 +425,7 @@ class Deliverer {
     report_progress();
     DeliverReport report = closed_;
     report.status = Status();
+    intents_ = 0;
     for (auto& [dir, work] : works_) add_to_report(work.get(), &report);
     for (const auto& [dir, left] : left_) {
       if (works_.count(dir) != 0) continue;
@@ -442,8 +445,9 @@ class Deliverer {
     }
     const Status last = report.status;
     report.status = Status();
-    if (report.waiting != 0 || report.parked != 0) {
+    if (report.waiting != 0 || report.parked != 0 || intents_ != 0) {
       std::string words = std::to_string(report.waiting) + " points wait";
+      if (intents_ != 0) words += ", " + std::to_string(intents_) + " registry writes wait (`mlops models pending`)";
       if (report.parked != 0) words += ", " + std::to_string(report.parked) + " runs need somebody to act";
       if (!last.ok()) words += ": " + std::string(last.message());
       const StatusCode code = !last.ok() ? last.code() : StatusCode::deadline_exceeded;
@@ -485,6 +489,7 @@ class Deliverer {
     std::uint64_t total = 0;  // points in it
   };
   std::map<std::string, Left> left_;        // slots given back, as they were when last let go
+  std::uint64_t intents_ = 0;               // registry writes that wait at the end
   DeliverReport closed_;                    // what was done in them, over all times
   std::map<std::string, Status> problems_;  // slots that cannot be opened, and why
 };

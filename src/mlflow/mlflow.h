@@ -61,6 +61,7 @@ struct RemoteRun {
   std::string artifact_uri;
   Pairs params, tags;
   std::vector<std::pair<std::string, std::int64_t>> last_steps;  // of each metric, that of the latest point
+  std::vector<std::pair<std::string, double>> last_values;       // the same points
 };
 
 class Registry;  // mlflow/registry.h
