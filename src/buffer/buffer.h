@@ -118,6 +118,11 @@ class Buffer : public Reader {
   virtual Status write(const Beat& beat) = 0;  // one WriteBatch, WAL, no fsync
   virtual Status sync() = 0;                   // fsync of the WAL
   virtual Status bump_generation() = 0;
+  /// Calls `take` for the bytes of the records that end after `from_seq`, in order, until it returns false: as they lie
+  /// in the database, damaged ones too (those end where the next one begins, the last of them after one number).
+  virtual Status copy(
+      const Uid& run, std::uint64_t from_seq,
+      const std::function<bool(std::uint64_t seq, std::uint64_t count, std::string_view bytes)>& take) const = 0;
   /// Removes records of the run below `seq` (whole records only) and counts them in its row.
   virtual Status evict(const Uid& run, std::uint64_t seq) = 0;
   virtual Status flush_and_close() = 0;  // memtable flushed; later calls fail

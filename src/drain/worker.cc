@@ -20,7 +20,16 @@ Worker::Worker(std::shared_ptr<Shared> shared)
       slot_(shared_->slot.get()),
       writer_(shared_->writer),
       options_(shared_->options),
-      sources_(slot_->dir, writer_) {}
+      sources_(slot_->homes, !slot_->far.empty(), writer_) {
+  if (slot_->network && options_.publish) outlet_ = std::make_unique<Outlet>(slot_->dir);
+}
+
+/// Another node that took the slot while this process was not heard of has the database until it lets it go. What is
+/// logged meanwhile waits in the journal.
+Status Worker::may_write() {
+  if (slot_->hold()) return {};
+  return Status(StatusCode::unavailable, "another node has taken the slot, or the file system does not answer");
+}
 
 Worker::Asked Worker::asked() {
   const std::lock_guard lock(shared_->mutex);
@@ -33,6 +42,7 @@ Worker::Asked Worker::asked() {
 }
 
 Status Worker::open() {
+  if (Status s = slot_->hold_again(); !s.ok()) return s;
   auto opened = buffer::Buffer::open(slot_->dir);
   if (!opened.ok()) return opened.status();
   std::unique_ptr<buffer::Buffer> fresh = std::move(*opened);
@@ -67,6 +77,8 @@ Status Worker::open() {
   durable_points_ = runs_.totals().stored;
   buffer_ = std::move(fresh);
   runs_.set_history(buffer_.get());
+  if (outlet_) outlet_->restart(runs_, buffer_->identity(), beat_);
+  if (slot_->network && !outlet_) Outlet::clear(slot_->dir);
   if (opened_at_ == 0) opened_at_ = base::steady_ms();
   last_sync_ = base::steady_ms();
   summary_dirty_ = true;
@@ -135,6 +147,7 @@ std::int64_t Worker::wait_ms() const {
   std::int64_t next = last_beat_ + std::clamp<std::int64_t>(options_.client.beat.count(), 10, 10'000);
   if (durable_beat_ < beat_) next = std::min(next, last_sync_ + kFsyncMs);
   if (shared_->polling.load(std::memory_order_relaxed)) next = std::min(next, now + kBusyPollMs);
+  if (slot_->network) next = std::min(next, now + kLookMs);  // the lease, and what other nodes have read
   if (sources_.others()) next = std::min(next, now + kChildPollMs);
   if (shared_->forked.load(std::memory_order_relaxed)) next = std::min(next, now + kForkedPollMs);
   return std::max<std::int64_t>(0, next - now);
@@ -181,6 +194,9 @@ void Worker::run() {
       if (Status s = open(); !s.ok()) fail(s, a);
     }
     if (buffer_) {
+      if (Status s = may_write(); !s.ok()) fail(s, a);
+    }
+    if (buffer_) {
       const std::int64_t now = base::steady_ms();
       const bool look = now - last_look_ >= kLookMs || closing_ ||
                         (shared_->forked.load(std::memory_order_relaxed) && sources_.folder_changed());
@@ -203,6 +219,7 @@ void Worker::run() {
         publish_stats();
         answer(a, durable_beat_ >= beat_);
       }
+      if (s.ok()) look_at_outbox(look);
     }
     if (closing_) break;
     shared_->sleep(wait_ms());
@@ -227,9 +244,13 @@ void Worker::close() {
     if (end.ok()) end = closed;
     buffer_.reset();
     MLOPS_POINT("drain.closed");
+    if (slot_->network && slot_->hold()) Outlet::clear(slot_->dir);
+    // A forked child may begin a journal there at any time.
+    if (end.ok() && slot_->hold() && !shared_->forked.load()) slot_->tidy();
   }
   if (ticker_) journal::set_ticker(false);
   const std::lock_guard lock(shared_->mutex);
+  slot_->lease.reset();
   slot_->lock.unlock();
   shared_->finished = true;
   shared_->end = end;

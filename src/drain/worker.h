@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "drain/outlet.h"
 #include "drain/runs.h"
 #include "drain/shared.h"
 #include "drain/sources.h"
@@ -32,6 +33,7 @@ class Worker {
   bool beat_due(const Asked& asked);
   void answer(const Asked& asked, bool durable);
   void well_again();
+  Status may_write();                        // the lease of a slot on a network file system
   void say_to_others(const Status& buffer);  // on the control page: other processes cannot see our health
   void publish_stats();
 
@@ -49,6 +51,7 @@ class Worker {
   Status evict_asked();
   Status evict_run(const base::Uid& uid);
   void follow_rate();
+  void look_at_outbox(bool now);
 
   const std::shared_ptr<Shared> shared_;
   Slot* const slot_;
@@ -56,6 +59,7 @@ class Worker {
   const DrainOptions& options_;
 
   std::unique_ptr<buffer::Buffer> buffer_;
+  std::unique_ptr<Outlet> outlet_;  // null: nobody reads from another node
   Runs runs_;
   Sources sources_;
   std::vector<std::pair<model::Op, base::Uid>> ops_;
