@@ -72,6 +72,7 @@ class OwnBuffer final : public StoreFace<Buffer> {
       // Numbers of threads are four bytes: the last key of this writer is prefix and four 0xFF.
       batch.erase_range(prefix, prefix + std::string(5, '\xFF'));
     }
+    batch.put(kBeatKey, encode_beat(beat.beat));
     MLOPS_POINT("buffer.write");
     if (Status s = kv->write(batch); !s.ok()) return s;
     MLOPS_POINT("buffer.written");
@@ -84,6 +85,16 @@ class OwnBuffer final : public StoreFace<Buffer> {
     Status s = store_.kv()->sync();
     MLOPS_POINT("buffer.synced");
     return s;
+  }
+
+  Result<std::uint64_t> newest_beat() const override {
+    std::string bytes;
+    std::uint64_t beat = 0;
+    Status s = store_.kv()->get(kBeatKey, &bytes);
+    if (s.code() == StatusCode::not_found) return beat;
+    if (s.ok()) s = decode_beat(bytes, &beat);
+    if (!s.ok()) return s;
+    return beat;
   }
 
   Status bump_generation() override {

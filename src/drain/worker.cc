@@ -60,12 +60,15 @@ Status Worker::open() {
   runs_.set_history(nullptr);
   if (Status s = runs_.load(*fresh); !s.ok()) return s;
   if (Status s = sources_.restart(*fresh); !s.ok()) return s;
-  // Everything in the database becomes durable now, whichever beat wrote it: so the beat goes on above them all. Beats
-  // are counted in microseconds of the clock where the control page has lost its place (power loss).
+  // Everything in the database becomes durable now, whichever beat wrote it: so the beat goes on above them all, also
+  // where the control page has lost its place (power loss) or is of another node. Beats begin at the clock, in
+  // microseconds.
   if (Status s = fresh->sync(); !s.ok()) return s;
   journal::Control* control = slot_->control();
   const auto clock = static_cast<std::uint64_t>(base::now_ms()) * 1000;
-  beat_ = std::max({beat_ + 1, control->beat.load() + 1, control->durable_beat.load() + 1, clock});
+  const Result<std::uint64_t> newest = fresh->newest_beat();
+  if (!newest.ok()) return newest.status();
+  beat_ = std::max({beat_ + 1, *newest + 1, control->beat.load() + 1, control->durable_beat.load() + 1, clock});
   const base::Uid uid = fresh->identity().uid;
   if (std::memcmp(control->buffer_uid, uid.bytes.data(), uid.bytes.size()) != 0) {
     control->durable_beat.store(0);
