@@ -117,7 +117,7 @@ Result<std::unique_ptr<Lease>> Lease::take(const std::string& path) {
   MLOPS_POINT("base.leased");
   lease->renewed_.store(start);
   if (followed) {
-    const timespec pause{0, kSettleMs * 1'000'000};
+    const timespec pause{0, std::min(kSettleMs, lease->dead_ms_ / 6) * 1'000'000};
     ::nanosleep(&pause, nullptr);
     const Result<std::string> now = read_file(path, 4096);
     if (!now.ok() || parse(*now).nonce != lease->nonce_) {

@@ -31,8 +31,9 @@ class LeaseTest : public testing::Test {
   }
   /// As a process of another node would write it.
   void beat_elsewhere(int count, int dead_ms = 300, const std::string& nonce = "aa") {
-    ASSERT_TRUE(replace_file(path_, "mlops-lease 1\n" + nonce + " " + std::to_string(count) + " " +
-                                        std::to_string(dead_ms) + " 12 node7 another-boot\n",
+    ASSERT_TRUE(replace_file(path_,
+                             "mlops-lease 1\n" + nonce + " " + std::to_string(count) + " " + std::to_string(dead_ms) +
+                                 " 12 node7 another-boot\n",
                              false)
                     .ok());
   }

@@ -1,6 +1,7 @@
 // Place: halves of slots, found, listed, swept, never removed with a journal in them.
 #include "base/place.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <stdlib.h>
 #include <sys/stat.h>
