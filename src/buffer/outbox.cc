@@ -55,6 +55,14 @@ std::string encode_outbox(const OutboxFile& file) {
       put_text(&body, record.bytes);
     }
   }
+  put_varint(&body, file.files.size());
+  for (const FileRow& row : file.files) {
+    body.append(row.name.view());
+    body.append(row.run.view());
+    for (const std::uint64_t v : {row.seq, row.beat, row.size}) put_varint(&body, v);
+    put_text(&body, row.sha256);
+    put_text(&body, row.lost);
+  }
   return seal(kOutboxMark, body);
 }
 
@@ -87,6 +95,15 @@ Status decode_outbox(std::string_view bytes, OutboxFile* out) {
     }
     if (part.from > part.until || (!part.records.empty() && next > part.until)) return malformed();
     out->parts.push_back(std::move(part));
+  }
+  for (std::uint64_t n = in.varint(); n > 0 && in.good(); --n) {
+    FileRow row;
+    get_uid(&in, &row.name);
+    get_uid(&in, &row.run);
+    for (std::uint64_t* v : {&row.seq, &row.beat, &row.size}) *v = in.varint();
+    row.sha256 = in.text();
+    row.lost = in.text();
+    out->files.push_back(std::move(row));
   }
   return in.good() && in.at_end() ? Status() : malformed();
 }

@@ -2,9 +2,10 @@
 // with sealed, checksummed files, each renamed into place whole. docs/format.md has the bytes.
 //
 // A file holds *parts*: of one run its row, the metrics that are new, and all records with numbers in [from, until), as
-// they lie in the database. Everything in it is durable. Its name is its number, 20 digits, above the beat of every
-// record in it. Files may go at any time; parts of one run may overlap; a hole between them is no loss but something
-// that is not published (any more): only the owner's database has it.
+// they lie in the database; and rows of artifact bytes, which come with their record or after it. Everything in it is
+// durable. Its name is its number, 20 digits, above the beat of every record in it. Files may go at any time; parts of
+// one run may overlap; a hole between them is no loss but something that is not published (any more): only the owner's
+// database has it.
 #pragma once
 
 #include <cstdint>
@@ -31,6 +32,7 @@ struct OutboxFile {
   Identity identity;
   std::vector<model::Op> experiments;  // all there are
   std::vector<OutboxPart> parts;
+  std::vector<FileRow> files;  // artifact bytes that have a name by content now, or are lost
 };
 std::string encode_outbox(const OutboxFile& file);
 /// `out` points into `bytes`. data_loss, or failed_precondition when of a newer format.

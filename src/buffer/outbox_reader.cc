@@ -48,6 +48,7 @@ struct State {
   std::map<std::uint64_t, IndexedFile> files;
   std::vector<model::Op> experiments;
   Runs runs;
+  std::unordered_map<Uid, FileRow, base::UidHash> artifacts;  // by name
 };
 
 void take_metric(const MetricRow& metric, Run* run) {
@@ -160,6 +161,29 @@ class Reading final : public OutboxReader {
   }
 
   Result<std::vector<model::Op>> experiments() const override { return state()->experiments; }
+  Result<FileRow> file(const Uid& name) const override {
+    const auto now = state();
+    const auto it = now->artifacts.find(name);
+    if (it == now->artifacts.end()) return Status(StatusCode::not_found, "no file " + name.hex() + " is published");
+    return it->second;
+  }
+  Result<std::vector<ArtifactRow>> artifacts(const Uid& run) const override {
+    std::vector<ArtifactRow> rows;
+    const auto take = [&](const Record& record) {
+      Uid name;
+      if (record.is_block || record.op.kind != model::OpKind::artifact) return true;
+      ArtifactRow& row = rows.emplace_back();
+      row.seq = record.seq;
+      row.beat = record.beat;
+      row.op = record.op;
+      if (!Uid::parse(record.op.value, &name)) return true;
+      if (Result<FileRow> known = file(name); known.ok()) row.file = std::move(*known);
+      return true;
+    };
+    const Status s = scan(run, 0, take, {});
+    if (!s.ok()) return s;
+    return rows;
+  }
   Result<std::vector<model::JournalCursor>> cursors() const override { return std::vector<model::JournalCursor>(); }
 
  private:
@@ -256,6 +280,10 @@ class Reading final : public OutboxReader {
       if (run.row.uid.zero() || part.row.next_seq > run.row.next_seq) run.row = part.row;
       for (const MetricRow& metric : part.metrics) take_metric(metric, &run);
       if (part.from < part.until) run.parts.push_back({&file, &file.places[i], part.from, part.until});
+    }
+    for (const FileRow& row : file.file.files) {
+      FileRow& kept = next->artifacts[row.name];
+      if (kept.beat <= row.beat) kept = row;
     }
   }
 

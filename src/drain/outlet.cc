@@ -17,6 +17,16 @@ constexpr std::int64_t kStuckMs = 30'000, kLeftOutMs = 60'000;
 
 std::string folder_of(const std::string& slot_dir) { return slot_dir + "/outbox"; }
 
+/// An op record of an artifact; docs/format.md: envelope, seq, beat, version, kind.
+bool is_artifact(std::string_view record) {
+  if (record.empty() || record.front() != 'O') return false;
+  std::size_t at = 10;
+  for (int varints = 0; varints < 2 && at < record.size(); ++at) {
+    if ((static_cast<unsigned char>(record[at]) & 0x80u) == 0) ++varints;
+  }
+  return at + 1 < record.size() && record[at + 1] == static_cast<char>(model::OpKind::artifact);
+}
+
 }  // namespace
 
 Outlet::Outlet(std::string slot_dir, OutletLimits limits)
@@ -36,6 +46,7 @@ void Outlet::restart(const Runs& runs, const buffer::Identity& identity, std::ui
   identity_ = identity;
   spans_.clear();
   waiting_.clear();
+  rows_waiting_.clear();
   files_.clear();
   bytes_ = 0;
   newest_ = told_ = std::max(newest_, beat);
@@ -47,7 +58,7 @@ void Outlet::restart(const Runs& runs, const buffer::Identity& identity, std::ui
 }
 
 void Outlet::publish(const buffer::Buffer& buffer, Runs& runs, std::uint64_t beat) {
-  while (!waiting_.empty() && make_room() && publish_one(buffer, runs, beat)) {
+  while (waits() && make_room() && publish_one(buffer, runs, beat)) {
   }
 }
 
@@ -74,13 +85,14 @@ bool Outlet::publish_one(const buffer::Buffer& buffer, Runs& runs, std::uint64_t
     buffer::OutboxPart& part = file.parts.emplace_back();
     part.row = run->row;
     part.from = span.until;
-    bool full = false;
+    bool full = false, artifacts = false;
     Status s = buffer.copy(uid, span.until, [&](std::uint64_t seq, std::uint64_t count, std::string_view bytes) {
       if (size >= limits_.file_bytes) {
         full = true;
         return false;
       }
       size += bytes.size();
+      artifacts = artifacts || is_artifact(bytes);
       kept.emplace_back(bytes);
       part.records.push_back({seq, count, kept.back()});
       span.until = seq + count;
@@ -92,6 +104,14 @@ bool Outlet::publish_one(const buffer::Buffer& buffer, Runs& runs, std::uint64_t
     }
     if (!full) span.until = std::max(span.until, run->row.next_seq);
     part.until = span.until;
+    if (artifacts) {
+      auto rows = buffer.artifacts(uid);
+      if (!rows.ok()) return false;
+      for (buffer::ArtifactRow& row : *rows) {
+        const bool in_part = row.seq >= part.from && row.seq < part.until;
+        if (in_part && row.file.beat != 0) file.files.push_back(std::move(row.file));
+      }
+    }
     for (; span.metrics < run->metrics.size(); ++span.metrics) {
       const MetricState& m = run->metrics[span.metrics];
       part.metrics.push_back({m.number, m.name, m.summary});
@@ -101,7 +121,12 @@ bool Outlet::publish_one(const buffer::Buffer& buffer, Runs& runs, std::uint64_t
     if (full) break;
     done.push_back(uid);
   }
-  if (!file.parts.empty()) {
+  // Rows that came after their records.
+  for (const buffer::FileRow& row : rows_waiting_) {
+    file.files.push_back(row);
+    sealed.pieces.push_back({row.run, row.seq + 1});
+  }
+  if (!file.parts.empty() || !file.files.empty()) {
     const std::string bytes = buffer::encode_outbox(file);
     sealed.number = std::max(newest_ + 1, beat);
     sealed.bytes = bytes.size();
@@ -117,6 +142,7 @@ bool Outlet::publish_one(const buffer::Buffer& buffer, Runs& runs, std::uint64_t
     bytes_ += sealed.bytes;
     files_.push_back(std::move(sealed));
   }
+  rows_waiting_.clear();
   for (const auto& [uid, span] : spans) spans_[uid] = span;
   for (const Uid& uid : done) waiting_.erase(uid);
   return true;

@@ -40,13 +40,14 @@ class Outlet {
   void restart(const Runs& runs, const buffer::Identity& identity, std::uint64_t beat);
   /// This beat has something of the run.
   void touch(const Uid& run) { waiting_.insert(run); }
+  void touch(const buffer::FileRow& row) { rows_waiting_.push_back(row); }
   /// After the fsync of all beats up to `beat`: publishes what waits. On failure it waits on, and the reason is told.
   void publish(const buffer::Buffer& buffer, Runs& runs, std::uint64_t beat);
   /// The summary says all that was published so far.
   void summary_written() { told_ = newest_; }
   /// Looks at the ledgers, now and then: what may go, what is wanted again.
   void look(Runs& runs, bool now);
-  bool waits() const { return !waiting_.empty(); }
+  bool waits() const { return !waiting_.empty() || !rows_waiting_.empty(); }
 
  private:
   struct Span {  // of a run's numbers: what is published, without a hole

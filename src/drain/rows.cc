@@ -148,6 +148,14 @@ void Runs::add_op(const model::Op& op, const Uid& writer) {
   }
   const bool starts = op.kind == OpKind::run_start || op.kind == OpKind::run_attach;
   RunState* run = find(op.run);
+  if (op.run == model::kRegistry) {  // no run: nothing to start, to end or to list
+    if (run == nullptr) run = make(op.run);
+    run->row.status = RunStatus::finished;
+    run->row.last_ms = std::max(run->row.last_ms, op.time_ms);
+    touch(run);
+    run->ops.push_back(op);
+    return;
+  }
   if (run == nullptr) run = starts ? make(op.run) : recover(op.run, op.time_ms);
   touch(run);
   Pairs& params = run->row.params;
@@ -193,6 +201,11 @@ void Runs::add_op(const model::Op& op, const Uid& writer) {
       run->row.lifecycle_ms = op.time_ms;
       break;
     case OpKind::experiment:
+    case OpKind::artifact:
+    case OpKind::input:
+    case OpKind::model:
+    case OpKind::model_end:
+    case OpKind::registry:
       break;
   }
   // A run that its dead process left open ends at its last record, not when somebody deleted it.

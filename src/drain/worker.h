@@ -2,9 +2,13 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
+#include "drain/artifacts.h"
 #include "drain/outlet.h"
 #include "drain/runs.h"
 #include "drain/shared.h"
@@ -32,6 +36,7 @@ class Worker {
   std::int64_t wait_ms() const;
   bool beat_due(const Asked& asked);
   void answer(const Asked& asked, bool durable);
+  std::uint64_t answered_durable(std::uint64_t flush, bool durable);
   void well_again();
   Status may_write();                        // the lease of a slot on a network file system
   void say_to_others(const Status& buffer);  // on the control page: other processes cannot see our health
@@ -50,6 +55,7 @@ class Worker {
   Status evict();
   Status evict_asked();
   Status evict_run(const base::Uid& uid);
+  Status make_room();
   void follow_rate();
   void look_at_outbox(bool now);
 
@@ -62,6 +68,8 @@ class Worker {
   std::unique_ptr<Outlet> outlet_;  // null: nobody reads from another node
   Runs runs_;
   Sources sources_;
+  Artifacts artifacts_;
+  std::deque<std::pair<std::uint64_t, std::uint64_t>> durable_goals_;  // flush, artifacts that must be named for it
   std::vector<std::pair<model::Op, base::Uid>> ops_;
   std::vector<std::pair<Source*, journal::Batch>> batches_;  // the first batches_used_ are filled; memory is kept
   std::size_t batches_used_ = 0;

@@ -88,7 +88,7 @@ Result<Op> decode_op(std::string_view bytes) {
   if (!in.take_int(&version, 1)) return damaged("no bytes");
   if (version != kVersion) return damaged("unknown version (written by a newer mlops?)");
   if (!in.take_int(&kind, 1)) return damaged("cut off before its kind");
-  if (kind < static_cast<std::uint64_t>(OpKind::run_start) || kind > static_cast<std::uint64_t>(OpKind::lifecycle)) {
+  if (kind < static_cast<std::uint64_t>(OpKind::run_start) || kind > static_cast<std::uint64_t>(kLastOpKind)) {
     return damaged("unknown kind");
   }
   op.kind = static_cast<OpKind>(kind);

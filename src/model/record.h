@@ -40,7 +40,17 @@ enum class OpKind : std::uint8_t {
   experiment = 9,  // run zero; key: name, value: artifact_location, pairs: tags
   run_leave = 10,  // its process lets it go: it stays RUNNING without one; key: start number in decimal
   lifecycle = 11,  // number: 1 deleted, 0 restored (MLflow's soft delete: the run stays, out of sight)
+  artifact = 12,   // key: path below the artifact root of the run or, with a parent, of that logged model;
+                   // value: spool name of the bytes (hex of a uid); number: their size
+  input = 13,      // a dataset the run used; key: name, value: digest, pairs: what else is known of it
+  model = 14,      // a logged model begins; parent: its uid, key: name, number: step, pairs: type, params, tags
+  model_end = 15,  // parent: its uid, number: 1 all files are there, 0 given up
+  registry = 16,   // an intent, in the registry's stream; parent: the intent's uid, number: which, key: model name
 };
+inline constexpr OpKind kLastOpKind = OpKind::registry;
+
+/// The stream of registry intents of a slot: records like a run's, under a uid that no run has ("mlops registry").
+inline constexpr Uid kRegistry{{'m', 'l', 'o', 'p', 's', ' ', 'r', 'e', 'g', 'i', 's', 't', 'r', 'y', 0, 0}};
 
 /// Everything but a point. Ordered by ticket within a slot.
 struct Op {

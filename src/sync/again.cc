@@ -1,24 +1,24 @@
-// Lane: a dead letter is sent once more, because a person asked, as it was or with another key or value. Alone and
+// RunLane: a dead letter is sent once more, because a person asked, as it was or with another key or value. Alone and
 // without the watermark: every point below the cursor is accounted for already, and this one by its letter.
 #include <utility>
 
 #include "base/base.h"
 #include "model/limits.h"
-#include "sync/lane.h"
+#include "sync/run_lane.h"
 
 namespace mlops::sync {
 
 using mlflow::Verdict;
 using State = ledger::DeadLetter::State;
 
-std::uint64_t Lane::retries() const {
+std::uint64_t RunLane::retries() const {
   std::uint64_t count = 0;
   for (const auto& [seq, letter] : dead_) count += letter.state == State::retrying ? 1 : 0;
   return count;
 }
 
 /// Above the cursor the walk comes first: it is what counts the letters it passes.
-ledger::DeadLetter* Lane::to_retry() {
+ledger::DeadLetter* RunLane::to_retry() {
   for (auto& [seq, letter] : dead_) {
     if (seq >= state_.cursor) break;
     if (letter.state == State::retrying) return &letter;
@@ -26,7 +26,7 @@ ledger::DeadLetter* Lane::to_retry() {
   return nullptr;
 }
 
-Lane::Answer Lane::send_one(Remote& remote, const ledger::DeadLetter& letter) {
+RunLane::Answer RunLane::send_one(Remote& remote, const ledger::DeadLetter& letter) {
   const auto correct = [&letter](std::vector<Text>* texts) {
     for (Text& t : *texts) {
       if (letter.key) t.key = *letter.key;
@@ -43,7 +43,7 @@ Lane::Answer Lane::send_one(Remote& remote, const ledger::DeadLetter& letter) {
   return send(remote);
 }
 
-Outcome Lane::send_again(Remote& remote, const model::RunRow& row, ledger::DeadLetter* letter) {
+Outcome RunLane::send_again(Remote& remote, const model::RunRow& row, ledger::DeadLetter* letter) {
   Gatherer::Limits limits;
   limits.durable_beat = shared_->durable_beat();
   limits.starts = std::max<std::uint64_t>(1, row.starts);

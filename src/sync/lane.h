@@ -1,33 +1,19 @@
-// Lane: delivers one run to one destination, a window at a time. A state machine: resolve the run on the server, prove
-// what the server has, send windows, move the cursor.
-//
-// Exactly-once in effect rests on four rules. A create is looked up by mlops.uid before it is sent or repeated. Points
-// travel with a watermark tag, which the server writes last. After any answer that leaves doubt, and at the first
-// contact of a deliverer with a run that was there before, the watermark is read back and what lies above it is resent
-// in the form that this server takes twice. A window that did not go through is gathered again from the cursor: nothing
-// half done is kept in memory. The ledger is written before a create and after each confirmed window.
-//
-// One thread at a time.
+// Lane: what the engine's workers carry on, a step at a time: a run's records (RunLane), the registry's intents. Its
+// place is a ledger::Lane, written before anything that cannot be repeated and after everything that is confirmed.
 #pragma once
 
 #include <cstdint>
-#include <map>
-#include <string>
-#include <vector>
 
-#include "base/base.h"
 #include "ledger/ledger.h"
-#include "sync/backoff.h"
+#include "mlflow/mlflow.h"
 #include "sync/remote.h"
-#include "sync/shared.h"
-#include "sync/window.h"
 
 namespace mlops::sync {
 
 enum class Step {
   more,     // went on; call again
   dry,      // nothing durable is left to send
-  wait,     // this run waits `delay_ms`: for its parent, its owner, a proof
+  wait,     // this lane waits `delay_ms`: for its parent, its owner, its artifacts, a proof
   parked,   // a person must act: Lane::state().parked
   blocked,  // the whole destination has trouble: `answer` says which
   local,    // the buffer or the ledger failed: `answer.status`
@@ -39,111 +25,17 @@ struct Outcome {
   mlflow::Answer answer;
 };
 
+/// One thread at a time.
 class Lane {
  public:
-  /// `dead`: what the ledger's dead letters say of this run.
-  Lane(Shared* shared, ledger::Lane state, DeadMarks dead);
-
-  /// One step: at most one window.
-  Outcome step(Remote& remote);
-  const ledger::Lane& state() const { return state_; }
-  /// Dead letters that are to be sent once more.
-  std::uint64_t retries() const;
-  std::int64_t oldest_ms() const { return window_.first_ms; }
-  void unpark() { state_.parked.clear(); }
-  /// Gives the memory of the last window and of read-ahead records back.
-  void release() {
-    window_ = Window{};
-    gatherer_.release();
-  }
-
- private:
-  using Answer = mlflow::Answer;
-  // lane.cc
-  Status check_identity(const model::RunRow& row);
-  Outcome settle(const Answer& answer);  // what an answer that is not ok means for this lane
-  Outcome park(std::string why);
-  Outcome wait(std::int64_t ms, const Answer& answer);
-  Outcome commit();
-  Status bury(std::uint64_t seq, std::uint64_t count, std::uint64_t points, std::string what, std::string reason);
-  // again.cc
-  ledger::DeadLetter* to_retry();
-  Outcome send_again(Remote& remote, const model::RunRow& row, ledger::DeadLetter* letter);
-  Answer send_one(Remote& remote, const ledger::DeadLetter& letter);
-  // resolve.cc
-  Outcome resolve(Remote& remote, const model::RunRow& row);
-  Answer find_experiment(Remote& remote, const std::string& name, bool may_create, std::string* id);
-  bool parent_ready(Remote& remote, const model::RunRow& row, std::string* parent_id, Outcome* out);
-  void adopt(const mlflow::RemoteRun& run, const model::RunRow& row);
-  Answer prove(Remote& remote, const model::RunRow& row);
-  void apply_proof(const mlflow::RemoteRun& run, const model::RunRow& row);
-  // send.cc
-  Answer send(Remote& remote);
-  Answer send_points(Remote& remote);
-  Answer send_some(Remote& remote, const std::vector<std::size_t>& which, std::string_view tag_key,
-                   std::string_view tag_value);
-  Answer split_points(Remote& remote, const std::vector<std::size_t>& which, std::size_t most);
-  Answer prove_point(Remote& remote, std::size_t index);
-  Answer send_params(Remote& remote, std::vector<Text> params, bool reread);
-  Answer send_tags(Remote& remote, std::vector<Text> tags);
-  Answer send_state(Remote& remote);
-  /// `send`, with the run restored for as long as it takes, when it was deleted by a record of its own.
-  template <typename Send>
-  Answer while_active(Remote& remote, const model::RunRow& row, Send&& send);
-  void learn_cap(const Pairs& pairs);
-  bool resending() const;
-  template <typename Call>
-  Answer call(std::uint64_t records, Call&& call);
-
-  Shared* shared_;
-  ledger::Lane state_;
-  Gatherer gatherer_;
-  Window window_;
-  DeadMarks dead_;
-  std::string* refusal_ = nullptr;  // while one record is sent again: its refusal goes here, and nothing is buried
-  Backoff backoff_, parent_backoff_;
-  bool identity_checked_ = false;
-  bool deleted_there_ = false;       // the server says so
-  bool needs_proof_ = false;         // read the watermark before anything is sent
-  bool first_proof_ = true;          // nothing of this run was sent by this engine yet
-  int lookups_left_ = 0;             // after a create of unknown fate: before it is sent again
-  std::uint64_t resend_points_ = 0;  // as many points from here on may be there already
-  int doubtful_ = 0;                 // windows in a row without an answer: the next ones are smaller
-  std::map<std::string, std::vector<model::Point>> histories_;  // read back, for this window
-  std::vector<std::size_t> picks_;                              // scratch
+  virtual ~Lane() = default;
+  /// One step: at most one window of records.
+  virtual Outcome step(Remote& remote) = 0;
+  virtual const ledger::Lane& state() const = 0;
+  virtual std::uint64_t retries() const = 0;  // dead letters that are to be sent once more
+  virtual std::int64_t oldest_ms() const = 0;
+  virtual void unpark() = 0;
+  virtual void release() = 0;  // gives the memory of the last window and of read-ahead records back
 };
-
-template <typename Send>
-mlflow::Answer Lane::while_active(Remote& remote, const model::RunRow& row, Send&& send) {
-  if (!window_.sends()) return Answer();
-  const bool hidden = state_.deleted || (deleted_there_ && row.lifecycle_ms != 0);
-  if (hidden) {
-    Answer answer = call(0, [&] { return remote.set_deleted(state_.server_id, false); });
-    if (answer.verdict != mlflow::Verdict::ok) return answer;
-    deleted_there_ = false;
-  }
-  Answer answer = send();
-  if (answer.verdict != mlflow::Verdict::ok || !state_.deleted) return answer;
-  return call(0, [&] { return remote.set_deleted(state_.server_id, true); });
-}
-
-/// Waits for its place, asks may_send before the request, counts it and reports its time.
-template <typename Call>
-mlflow::Answer Lane::call(std::uint64_t records, Call&& make) {
-  const Pass pass(shared_->turnstile.get(), shared_->may_send);
-  if (!pass.given()) {
-    Answer stopped;
-    stopped.verdict = mlflow::Verdict::offline;
-    stopped.status = Status(StatusCode::unavailable, "delivery is stopping");
-    return stopped;
-  }
-  shared_->requests.fetch_add(1, std::memory_order_relaxed);
-  const std::int64_t start = base::steady_ms();
-  Answer answer = make();
-  if (answer.verdict == mlflow::Verdict::ok && shared_->on_done) {
-    shared_->on_done(records, static_cast<double>(base::steady_ms() - start) / 1000.0);
-  }
-  return answer;
-}
 
 }  // namespace mlops::sync

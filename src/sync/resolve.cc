@@ -4,7 +4,7 @@
 
 #include "base/base.h"
 #include "model/limits.h"
-#include "sync/lane.h"
+#include "sync/run_lane.h"
 
 namespace mlops::sync {
 
@@ -31,7 +31,7 @@ const std::string* find(const Pairs& pairs, std::string_view key) {
 
 }  // namespace
 
-Lane::Answer Lane::find_experiment(Remote& remote, const std::string& name, bool may_create, std::string* id) {
+RunLane::Answer RunLane::find_experiment(Remote& remote, const std::string& name, bool may_create, std::string* id) {
   *id = shared_->experiment(name);
   if (!id->empty()) return Answer();
   Answer answer = call(0, [&] { return remote.experiment_by_name(name, id); });
@@ -61,7 +61,7 @@ Lane::Answer Lane::find_experiment(Remote& remote, const std::string& name, bool
   return Answer();
 }
 
-bool Lane::parent_ready(Remote& remote, const model::RunRow& row, std::string* parent_id, Outcome* out) {
+bool RunLane::parent_ready(Remote& remote, const model::RunRow& row, std::string* parent_id, Outcome* out) {
   if (row.parent.zero()) return true;
   const ParentState parent = shared_->parent_of ? shared_->parent_of(row.parent) : ParentState();
   if (!parent.server_id.empty()) {
@@ -94,7 +94,7 @@ bool Lane::parent_ready(Remote& remote, const model::RunRow& row, std::string* p
   return true;
 }
 
-Outcome Lane::resolve(Remote& remote, const model::RunRow& row) {
+Outcome RunLane::resolve(Remote& remote, const model::RunRow& row) {
   Outcome out;
   model::Op start;
   bool found = false;
@@ -205,7 +205,7 @@ Outcome Lane::resolve(Remote& remote, const model::RunRow& row) {
   return settle(answer);
 }
 
-void Lane::adopt(const mlflow::RemoteRun& run, const model::RunRow& row) {
+void RunLane::adopt(const mlflow::RemoteRun& run, const model::RunRow& row) {
   state_.server_id = run.run_id;
   if (!run.experiment_id.empty()) state_.experiment_id = run.experiment_id;
   const bool was_creating = state_.creating;
@@ -220,7 +220,7 @@ void Lane::adopt(const mlflow::RemoteRun& run, const model::RunRow& row) {
   }
 }
 
-Lane::Answer Lane::prove(Remote& remote, const model::RunRow& row) {
+RunLane::Answer RunLane::prove(Remote& remote, const model::RunRow& row) {
   mlflow::RemoteRun run;
   MLOPS_POINT("sync.before_proof");
   Answer answer = call(0, [&] { return remote.get_run(state_.server_id, &run); });
@@ -228,7 +228,7 @@ Lane::Answer Lane::prove(Remote& remote, const model::RunRow& row) {
   return answer;
 }
 
-void Lane::apply_proof(const mlflow::RemoteRun& run, const model::RunRow& row) {
+void RunLane::apply_proof(const mlflow::RemoteRun& run, const model::RunRow& row) {
   deleted_there_ = run.lifecycle_stage == "deleted";
   const std::string* value = find(run.tags, shared_->watermark_key);
   std::uint64_t seq = value == nullptr ? 0 : parse_watermark(*value, shared_->reader->identity());

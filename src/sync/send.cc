@@ -6,7 +6,7 @@
 
 #include "base/base.h"
 #include "model/limits.h"
-#include "sync/lane.h"
+#include "sync/run_lane.h"
 
 namespace mlops::sync {
 
@@ -42,17 +42,17 @@ std::string point_words(const MetricPoint& p) {
 }  // namespace
 
 /// A 413 teaches the largest body; one that is about a single record says nothing about the others.
-void Lane::learn_cap(const Pairs& pairs) {
+void RunLane::learn_cap(const Pairs& pairs) {
   std::size_t bytes = 0;
   for (const auto& pair : pairs) bytes += pair.first.size() + pair.second.size() + 40;
   if (pairs.size() > 1) shared_->halve_body(bytes);
 }
 
-bool Lane::resending() const {
+bool RunLane::resending() const {
   return resend_points_ > 0 || (state_.in_flight != 0 && window_.begin < state_.in_flight);
 }
 
-Lane::Answer Lane::send(Remote& remote) {
+RunLane::Answer RunLane::send(Remote& remote) {
   if (!window_.points.empty()) {
     Answer answer = send_points(remote);
     if (answer.verdict != Verdict::ok) return answer;
@@ -78,7 +78,7 @@ Lane::Answer Lane::send(Remote& remote) {
   return send_state(remote);
 }
 
-Lane::Answer Lane::send_state(Remote& remote) {
+RunLane::Answer RunLane::send_state(Remote& remote) {
   auto update = [&](RunStatus status, std::int64_t end_ms, const std::string& name, std::uint64_t seq,
                     const std::string& what) {
     Answer answer = call(0, [&] { return remote.update_run(state_.server_id, status, end_ms, name); });
@@ -112,7 +112,7 @@ Lane::Answer Lane::send_state(Remote& remote) {
   return Answer();
 }
 
-Lane::Answer Lane::send_points(Remote& remote) {
+RunLane::Answer RunLane::send_points(Remote& remote) {
   const mlflow::Server server = shared_->server();
   const std::string value = watermark_value(shared_->reader->identity(), window_.end);
   const std::size_t n = window_.points.size();
@@ -160,7 +160,7 @@ Lane::Answer Lane::send_points(Remote& remote) {
 }
 
 /// In parts of at most `most` points, each NaN alone where the server cannot take one twice.
-Lane::Answer Lane::split_points(Remote& remote, const std::vector<std::size_t>& which, std::size_t most) {
+RunLane::Answer RunLane::split_points(Remote& remote, const std::vector<std::size_t>& which, std::size_t most) {
   const bool nan_alone = !shared_->server().nan_resend_ok;
   std::vector<std::size_t> part;
   auto flush = [&]() {
@@ -187,8 +187,8 @@ Lane::Answer Lane::split_points(Remote& remote, const std::vector<std::size_t>& 
 }
 
 /// These points in one request; what the answer demands is done until they are there or buried.
-Lane::Answer Lane::send_some(Remote& remote, const std::vector<std::size_t>& which, std::string_view tag_key,
-                             std::string_view tag_value) {
+RunLane::Answer RunLane::send_some(Remote& remote, const std::vector<std::size_t>& which, std::string_view tag_key,
+                                   std::string_view tag_value) {
   std::vector<MetricPoint> points;
   points.reserve(which.size());
   for (std::size_t index : which) points.push_back(window_.points[index]);
@@ -209,7 +209,7 @@ Lane::Answer Lane::send_some(Remote& remote, const std::vector<std::size_t>& whi
 }
 
 /// A single point that the server says it has: read back.
-Lane::Answer Lane::prove_point(Remote& remote, std::size_t index) {
+RunLane::Answer RunLane::prove_point(Remote& remote, std::size_t index) {
   const MetricPoint& p = window_.points[index];
   auto it = histories_.find(std::string(p.key));
   if (it == histories_.end()) {
@@ -229,7 +229,7 @@ Lane::Answer Lane::prove_point(Remote& remote, std::size_t index) {
   return answer;
 }
 
-Lane::Answer Lane::send_params(Remote& remote, std::vector<Text> params, bool reread) {
+RunLane::Answer RunLane::send_params(Remote& remote, std::vector<Text> params, bool reread) {
   Pairs pairs;
   pairs.reserve(params.size());
   for (const Text& t : params) pairs.emplace_back(t.key, t.value);
@@ -272,7 +272,7 @@ Lane::Answer Lane::send_params(Remote& remote, std::vector<Text> params, bool re
   return send_params(remote, std::vector<Text>(middle, params.end()), true);
 }
 
-Lane::Answer Lane::send_tags(Remote& remote, std::vector<Text> tags) {
+RunLane::Answer RunLane::send_tags(Remote& remote, std::vector<Text> tags) {
   Pairs pairs;
   pairs.reserve(tags.size());
   for (const Text& t : tags) pairs.emplace_back(t.key, t.value);

@@ -199,6 +199,11 @@ bool Gatherer::take_op(const Item& item, const Limits& limits, Window* out, std:
     case model::OpKind::run_detach:
     case model::OpKind::run_leave:
     case model::OpKind::experiment:
+    case model::OpKind::artifact:
+    case model::OpKind::input:
+    case model::OpKind::model:
+    case model::OpKind::model_end:
+    case model::OpKind::registry:
       break;  // nothing on the server
   }
   if (out->first_ms == 0) out->first_ms = op.time_ms;

@@ -21,6 +21,7 @@ SlotState load(const std::string& dir, const std::string& host) {
     bytes = std::string();
     slot.parts.reserve(entries.size());
     for (buffer::SummaryEntry& e : entries) {
+      if (e.row.uid == model::kRegistry) continue;
       slot.parts.push_back({dir, host, slot.alive, std::move(e.row), std::move(e.metrics)});
     }
   } else if (bytes.status().code() != StatusCode::not_found) {

@@ -155,6 +155,7 @@ TEST(Golden, Outbox) {
   part.until = 48;
   part.metrics = {metric_row(1)};
   part.records = {{41, 6, block}, {47, 1, op}};
+  want.files = {{uid_of(0x50), std::string(32, 's'), 1000, 8, "", uid_of(0x10), 47}};
   const std::string bytes = golden_bytes("buffer", "outbox.v1", encode_outbox(want));
   ASSERT_FALSE(bytes.empty());
   EXPECT_EQ(encode_outbox(want), bytes);
@@ -171,6 +172,11 @@ TEST(Golden, Outbox) {
   EXPECT_EQ(got.parts[0].records[0].bytes, block);
   EXPECT_EQ(got.parts[0].records[1].seq, 47u);
   EXPECT_EQ(got.parts[0].records[1].bytes, op);
+  ASSERT_EQ(got.files.size(), 1u);
+  EXPECT_EQ(got.files[0].name, uid_of(0x50));
+  EXPECT_EQ(got.files[0].run, uid_of(0x10));
+  EXPECT_EQ(got.files[0].size, 1000u);
+  EXPECT_EQ(got.files[0].seq, 47u);
 }
 
 TEST(Summary, FlagsOfARun) {

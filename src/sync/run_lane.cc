@@ -1,5 +1,5 @@
-// Lane: the steps, and what an answer means for the run.
-#include "sync/lane.h"
+// RunLane: the steps, and what an answer means for the run.
+#include "sync/run_lane.h"
 
 #include <algorithm>
 #include <utility>
@@ -11,7 +11,7 @@ namespace mlops::sync {
 
 using mlflow::Verdict;
 
-Lane::Lane(Shared* shared, ledger::Lane state, DeadMarks dead)
+RunLane::RunLane(Shared* shared, ledger::Lane state, DeadMarks dead)
     : shared_(shared),
       state_(std::move(state)),
       gatherer_(shared->reader, state_.run),
@@ -25,7 +25,7 @@ Lane::Lane(Shared* shared, ledger::Lane state, DeadMarks dead)
 
 /// The cursor is a place in one buffer and generation. In any other one it says nothing: everything the buffer holds is
 /// walked again, what the watermark proves is passed over, the rest is resent in the form that may be there already.
-Status Lane::check_identity(const model::RunRow& row) {
+Status RunLane::check_identity(const model::RunRow& row) {
   const buffer::Identity identity = shared_->reader->identity();
   const bool fresh = state_.buffer_uid.zero();
   const bool same = state_.buffer_uid == identity.uid && state_.buffer_generation == identity.generation &&
@@ -68,7 +68,8 @@ Status Lane::check_identity(const model::RunRow& row) {
   return shared_->ledger->put(state_);
 }
 
-Status Lane::bury(std::uint64_t seq, std::uint64_t count, std::uint64_t points, std::string what, std::string reason) {
+Status RunLane::bury(std::uint64_t seq, std::uint64_t count, std::uint64_t points, std::string what,
+                     std::string reason) {
   if (refusal_ != nullptr) {
     *refusal_ = std::move(reason);
     return Status();
@@ -93,7 +94,7 @@ Status Lane::bury(std::uint64_t seq, std::uint64_t count, std::uint64_t points, 
   return Status();
 }
 
-Outcome Lane::park(std::string why) {
+Outcome RunLane::park(std::string why) {
   base::log(base::LogLevel::error, "run " + state_.run.hex() + " is parked: " + why);
   state_.parked = std::move(why);
   if (state_.parked_ms == 0) state_.parked_ms = base::now_ms();
@@ -107,7 +108,7 @@ Outcome Lane::park(std::string why) {
   return out;
 }
 
-Outcome Lane::wait(std::int64_t ms, const Answer& answer) {
+Outcome RunLane::wait(std::int64_t ms, const Answer& answer) {
   Outcome out;
   out.step = Step::wait;
   out.delay_ms = ms;
@@ -115,7 +116,7 @@ Outcome Lane::wait(std::int64_t ms, const Answer& answer) {
   return out;
 }
 
-Outcome Lane::settle(const Answer& answer) {
+Outcome RunLane::settle(const Answer& answer) {
   Outcome out;
   out.answer = answer;
   switch (answer.verdict) {
@@ -149,7 +150,7 @@ Outcome Lane::settle(const Answer& answer) {
   return wait(backoff_.next(answer.retry_after_ms), answer);
 }
 
-Outcome Lane::commit() {
+Outcome RunLane::commit() {
   std::uint64_t not_now = 0;
   for (auto it = dead_.lower_bound(window_.begin); it != dead_.end() && it->first < window_.end; ++it) {
     const ledger::DeadLetter& letter = it->second;
@@ -185,7 +186,7 @@ Outcome Lane::commit() {
   return out;
 }
 
-Outcome Lane::step(Remote& remote) {
+Outcome RunLane::step(Remote& remote) {
   Outcome out;
   auto local = [&out](const Status& status) {
     out.step = Step::local;
