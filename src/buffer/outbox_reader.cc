@@ -255,7 +255,7 @@ class Reading final : public OutboxReader {
     const Status decoded = decode_outbox(*bytes, &indexed->file);
     if (decoded.code() == StatusCode::failed_precondition) return decoded;
     if (!decoded.ok()) {  // read again at the next look: what a node sees of another's file may be late
-      base::log(base::LogLevel::warn, path + ": " + std::string(decoded.message()));
+      base::log(base::LogLevel::warn, path + " is not whole, it is read again: " + std::string(decoded.message()));
       return {};
     }
     indexed->number = number;

@@ -20,6 +20,7 @@
 #include "client/delivery_target.h"
 #include "client/lifecycle.h"
 #include "client/remotes.h"
+#include "client/slot_count.h"
 #include "drain/drain.h"
 #include "drain/slot.h"
 #include "ledger/ledger.h"
@@ -74,42 +75,6 @@ std::int64_t written_at(const std::string& path) {
 // When somebody last took the slot (its lock file is written then), or changed what is to be delivered of it.
 std::int64_t changed_at(const std::string& dir, const std::string& destination) {
   return std::max(written_at(dir + "/lock"), written_at(dir + "/delivery/" + destination + "/ledger"));
-}
-
-// Points of a slot that its ledger does not show as delivered or dead, by summary and ledger files alone.
-struct Count {
-  std::uint64_t runs = 0, runs_done = 0, points = 0, waiting = 0, parked = 0;
-};
-
-Count count_slot(const std::string& dir, const std::string& destination) {
-  Count count;
-  Result<std::string> bytes = base::read_file(dir + "/summary");
-  if (!bytes.ok()) return count;
-  buffer::Identity identity;
-  buffer::SlotCounters counters;
-  std::vector<buffer::SummaryEntry> entries;
-  if (!buffer::decode_summary(*bytes, &identity, &counters, &entries).ok()) return count;
-  Result<ledger::Ledger::Snapshot> snapshot = ledger::Ledger::read(dir, destination);
-  for (const buffer::SummaryEntry& entry : entries) {
-    ++count.runs;
-    count.points += entry.row.points;
-    std::uint64_t done = 0;
-    bool finished = false;
-    if (snapshot.ok()) {
-      const auto lane = snapshot->lanes.find(entry.row.uid);
-      if (lane != snapshot->lanes.end()) {
-        done = std::min(entry.row.points, lane->second.delivered + lane->second.dead_points);
-        finished = lane->second.cursor >= entry.row.next_seq && done >= entry.row.points;
-        if (!lane->second.parked.empty()) ++count.parked;
-      }
-    }
-    if (finished) {
-      ++count.runs_done;
-    } else {
-      count.waiting += entry.row.points - done;
-    }
-  }
-  return count;
 }
 
 /// One slot that deliver works on. Either owned (drain) or read beside its living owner (control).

@@ -173,7 +173,8 @@ std::deque<Outlet::Sealed>::iterator Outlet::remove(std::deque<Sealed>::iterator
   MLOPS_POINT("outbox.remove");
   const std::string path = folder_ + "/" + buffer::outbox_name(file->number);
   if (::unlink(path.c_str()) != 0 && errno != ENOENT) {
-    base::log(base::LogLevel::warn, base::errno_status(errno, "remove", path).to_string());
+    base::log(base::LogLevel::warn,
+              "what other nodes have read stays: " + base::errno_status(errno, "remove", path).to_string());
   }
   MLOPS_POINT("outbox.removed");
   bytes_ -= file->bytes;

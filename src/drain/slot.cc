@@ -234,6 +234,13 @@ Result<std::unique_ptr<Slot>> acquire_slot(const std::string& root, const std::s
   for (const std::string& name : *names) {
     if (is_slot_name(name)) dirs.push_back(host_dir + "/" + name);
   }
+  if (!placing.folder.empty()) {  // what dead processes left on this node first: nobody else can collect it
+    const auto left_here = [](const std::string& dir) {
+      const auto halves = base::read_place(dir);
+      return halves.ok() && std::any_of(halves->begin(), halves->end(), [](const auto& half) { return half.here(); });
+    };
+    std::stable_partition(dirs.begin(), dirs.end(), left_here);
+  }
   if (!wish.run.zero()) {
     std::stable_partition(dirs.begin(), dirs.end(), [&](const std::string& dir) { return holds_run(dir, wish.run); });
   }
