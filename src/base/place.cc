@@ -105,6 +105,19 @@ Status write_place(const std::string& slot_dir, const std::vector<Half>& halves)
   return replace_file(slot_dir + "/place", bytes, true);
 }
 
+std::vector<Half> find_halves(const Placing& placing, const std::string& slot_dir) {
+  std::vector<Half> found;
+  if (placing.folder.empty()) return found;
+  const std::string folder = folder_of_user(placing);
+  const Result<std::vector<std::string>> names = list_dir(folder);
+  for (std::size_t i = 0; names.ok() && i < names->size(); ++i) {
+    const std::string path = folder + "/" + (*names)[i];
+    const auto [token, slot] = owner_of(path);
+    if (!token.empty() && slot == slot_dir) found.push_back({token, one_word(boot_id()), one_word(host_name()), path});
+  }
+  return found;
+}
+
 Result<Half> make_half(const Placing& placing, const std::string& slot_dir) {
   if (placing.folder.empty() || placing.folder.front() != '/' || placing.folder.find('\n') != std::string::npos) {
     return Status(StatusCode::invalid_argument, "MLOPS_JOURNAL must be the absolute path of a folder of this node");
@@ -122,6 +135,12 @@ Result<Half> make_half(const Placing& placing, const std::string& slot_dir) {
   half.path = folder + slot_dir.substr(slot_dir.rfind('/')) + suffix;
   if (Status s = make_dirs(half.path + "/journal"); !s.ok()) return s;
   MLOPS_POINT("base.half_made");
+  if (Status s = replace_file(half.path + "/slot", half.token + "\n" + slot_dir + "\n", false); !s.ok()) return s;
+  return half;
+}
+
+Result<Half> slot_as_half(const std::string& slot_dir) {
+  Half half{Uid::random().hex(), one_word(boot_id()), one_word(host_name()), slot_dir};
   if (Status s = replace_file(half.path + "/slot", half.token + "\n" + slot_dir + "\n", false); !s.ok()) return s;
   return half;
 }

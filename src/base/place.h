@@ -37,8 +37,12 @@ std::string root_of_slot(const std::string& slot_dir);
 
 Result<std::vector<Half>> read_place(const std::string& slot_dir);  // none when there is no such file
 Status write_place(const std::string& slot_dir, const std::vector<Half>& halves);
+/// Those of the slot in this folder, listed or not: a death may have come between a journal and the list.
+std::vector<Half> find_halves(const Placing& placing, const std::string& slot_dir);
 /// A new one; in no `place` yet. Those that died before they got there are swept.
 Result<Half> make_half(const Placing& placing, const std::string& slot_dir);
+/// The slot's own folder, to stand in a list before halves that are not empty yet. Not to be removed.
+Result<Half> slot_as_half(const std::string& slot_dir);
 /// Its folder goes, unless a journal is in it. True when it is gone.
 bool remove_half(const Half& half);
 

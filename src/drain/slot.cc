@@ -143,16 +143,22 @@ Status find_homes(const base::Placing& placing, Slot* slot) {
     }
     kept.push_back(std::move(half));
   }
+  for (base::Half& half : base::find_halves(placing, slot->dir)) {
+    if (std::any_of(kept.begin(), kept.end(), [&](const auto& known) { return known.token == half.token; })) continue;
+    kept.push_back(std::move(half));
+    changed = true;
+  }
   // Journals go where this process wants them: an older half may be in a folder that is about to be cleared.
   for (const base::Half& half : kept) {
-    if (current == nullptr && half.here() && half.in(placing)) current = &half;
+    const bool wanted = placing.folder.empty() ? half.path == slot->dir : half.in(placing);
+    if (current == nullptr && wanted && half.here()) current = &half;
   }
-  if (placing.folder.empty()) {
-    slot->local = slot->dir;
-  } else if (current != nullptr) {
+  if (current != nullptr) {
     slot->local = current->path;
+  } else if (placing.folder.empty() && kept.empty()) {
+    slot->local = slot->dir;
   } else {
-    auto made = base::make_half(placing, slot->dir);
+    auto made = placing.folder.empty() ? base::slot_as_half(slot->dir) : base::make_half(placing, slot->dir);
     if (!made.ok()) return made.status();
     slot->local = made->path;
     kept.insert(kept.begin(), std::move(*made));
@@ -191,12 +197,12 @@ void Slot::tidy() {
   for (const base::Half& half : *halves) (half.here() ? going : left).push_back(half);
   if (going.empty()) return;
   // Off the list first: who begins a journal there looks at the list after it (client/end.cc). One that is not empty
-  // comes back.
+  // comes back; after a death in between, find_homes finds it.
   if (Status s = base::write_place(dir, left); !s.ok()) return;
   MLOPS_POINT("drain.slot.tidy");
   std::vector<base::Half> stay;
   for (const base::Half& half : going) {
-    if (!base::remove_half(half)) stay.push_back(half);
+    if (half.path != dir && !base::remove_half(half)) stay.push_back(half);
   }
   if (stay.empty()) return;
   stay.insert(stay.end(), left.begin(), left.end());

@@ -73,6 +73,16 @@ TEST_F(PlaceTest, AJournalKeepsItsHalf) {
   EXPECT_FALSE(exists(half->path));
 }
 
+TEST_F(PlaceTest, UnlistedOnesOfASlotAreFound) {
+  auto half = make_half(placing_, slot_);
+  auto other = make_half(placing_, folder_ + "/root/host/s-89abcdef");
+  ASSERT_TRUE(half.ok() && other.ok());
+  const auto found = find_halves(placing_, slot_);
+  ASSERT_EQ(found.size(), 1u);
+  EXPECT_EQ(found[0].token, half->token);
+  EXPECT_TRUE(found[0].here());
+}
+
 TEST_F(PlaceTest, UnlistedOnesAreSweptWhenOld) {
   auto dead = make_half(placing_, slot_);
   auto full = make_half(placing_, slot_);

@@ -152,6 +152,43 @@ TEST(Network, SigkillAtEveryNamedPoint) {
   ASSERT_TRUE((*buffer)->flush_and_close().ok());
 }
 
+/// Who comes next may want its journal elsewhere, or in the slot: what is in the older halves is collected all the
+/// same.
+TEST(Network, AJournalFolderThatChanges) {
+  Node node;
+  base::remove_tree(node.home() + "/network").ignore();  // a local root
+  const std::string words = node.root.path + "/words";
+  Oracle oracle(words);
+  const base::Uid run = base::Uid::random();
+  const auto killed = [&](const std::string& disk) {
+    oracle.words[15] = 0;
+    const pid_t pid = test::spawn(
+        "Trainer",
+        {{"T_ROOT", node.home()}, {"T_DISK", disk}, {"T_WORDS", words}, {"T_RUN", run.hex()}, {"T_MS", "0"}});
+    for (int w = 0; w < 10'000 && oracle.words[15] == 0; ++w) ::usleep(1'000);
+    ::usleep(150'000);
+    const std::string slot = test::only_slot(node.home());
+    EXPECT_TRUE(open_control(slot).ok()) << "who reads beside it finds its page";
+    const std::string local = base::local_half(slot).value_or("");
+    EXPECT_TRUE(disk.empty() ? local == slot : local.rfind(disk, 0) == 0) << local;
+    ::kill(pid, SIGKILL);
+    test::wait_for(pid);
+    oracle.life_ended();
+  };
+  killed(node.disk());
+  killed("");
+  killed(node.root.path + "/third");
+  killed("");
+  auto rig = Rig::open(node.home(), {.with_writer = false});
+  ASSERT_NE(rig, nullptr);
+  ASSERT_TRUE(rig->drain->flush(Level::durable, Millis(20'000)).ok());
+  ASSERT_TRUE(rig->close().ok());
+  const std::string dir = test::only_slot(node.home());
+  oracle.check(test::contents_of(dir), run);
+  EXPECT_TRUE(base::read_place(dir)->empty());
+  EXPECT_TRUE(node.halves().empty());
+}
+
 /// Another node takes the slot of a dead process: the journal it cannot see keeps its place, and comes once.
 TEST(Network, WhatIsOnAnotherNodeIsCollectedThereOnce) {
   Node node;

@@ -47,6 +47,7 @@ TEST(Program, DISABLED_Trainer) {
   options.beat = Millis(10);
   const std::string node = env("T_NODE");  // the root is on a network file system, and this is what is not
   if (!node.empty()) options.placing = {true, node};
+  if (!env("T_DISK").empty()) options.placing = {false, env("T_DISK")};
   auto rig = Rig::open(env("T_ROOT"), options);
   ASSERT_NE(rig, nullptr);
   base::Uid run;
