@@ -58,7 +58,7 @@ void Core::open_gate() {
 
 bool Core::may_take(std::int64_t now, std::int64_t* until) const {
   *until = -1;
-  if (!ledger_ || ready_.empty() || handshaking_) return false;
+  if (!ledger_ || stepping_down_ || ready_.empty() || handshaking_) return false;
   if (gate_ != Gate::open) {
     if (gate_tried_) return false;
     if (now < gate_until_) {

@@ -35,6 +35,7 @@ struct RigOptions {
   std::uint64_t quota_mib = 0;
   bool with_writer = true;
   bool end_dead_runs = true;
+  base::Placing placing{};
 };
 
 struct Rig {
