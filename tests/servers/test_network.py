@@ -97,10 +97,9 @@ def test_follow_on_another_node(cluster, experiment):
     a, b = cluster.node("node-a", network=False), cluster.node("node-b")
     a.root.mkdir()
     cluster.follow("node-b")
-    trainer = a.start("start", experiment, "far", "id", "id", "params", 100, 20, "points", 0, 2, 3000, 500, 3, "sleep", 2000)
+    trainer = a.start("start", experiment, "far", "id", "id", "params", 100, 20, "points", 0, 2, 3000, 500, 3, "await", a.folder / "stop")
     uid = wait_id(a)
-    b.wait_points(experiment, uid, 1000)
-    assert trainer.poll() is None, "delivered after the trainer, not beside it"
+    b.wait_points(experiment, uid, 1000, 120)  # beside the trainer, which waits to be told to stop
     [slot] = cluster.slots()
     # Nothing that is mapped is on the shared file system; it is in the /tmp of the trainer's node, and only there.
     assert not (slot / "control").exists() and not (slot / "journal").exists() and (slot / "outbox").exists()
@@ -114,6 +113,7 @@ def test_follow_on_another_node(cluster, experiment):
     assert {m["name"] for m in shown["metrics"]} >= {"lane0/m0", "lane1/m2"}
     checks = {c["name"]: c for c in json.loads(b.mlops("doctor", "--json", rc=None))["checks"]}
     assert "node-a" in checks["slots.lease"]["found"] and checks["root.journal"]["ok"]
+    (a.folder / "stop").write_text("")
     assert a._finish(trainer, 120, 0) == 0
     want = a.expected().points(a.counter, 0, 3).points(a.counter, 1, 3).text(a.counter, 100, "params")
     assert wait_exact(b, experiment, uid, want)
