@@ -85,7 +85,14 @@ bool Proof::whole(const model::RunRow& row) const {
   if (ledgers_.empty() || !std::all_of(ledgers_.begin(), ledgers_.end(), has)) return false;
   if (reader_ == nullptr) return true;
   const auto artifacts = reader_->artifacts(row.uid);
-  return artifacts.ok() && artifacts->empty();
+  const auto has_files = [&](const ledger::Ledger::Snapshot& snapshot) {
+    const auto place = snapshot.artifacts.find(row.uid);
+    return place != snapshot.artifacts.end() && place->second.buffer_uid == identity_.uid &&
+           place->second.buffer_generation == identity_.generation &&
+           std::all_of(artifacts->begin(), artifacts->end(),
+                       [&](const buffer::ArtifactRow& artifact) { return place->second.done(artifact.seq); });
+  };
+  return artifacts.ok() && (artifacts->empty() || std::all_of(ledgers_.begin(), ledgers_.end(), has_files));
 }
 
 std::uint64_t spool_bytes_of(const buffer::Reader& reader, const base::Uid& run) {

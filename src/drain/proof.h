@@ -27,8 +27,8 @@ class Proof {
   /// `reader`, which must live as long, shows a run's artifacts; null: they are not looked at, and whoever evicts does.
   Proof(const std::string& root, const std::string& slot_dir, const buffer::Identity& identity,
         const buffer::Reader* reader = nullptr);
-  /// Every record of the run is delivered or given up everywhere, and none is to be sent once more. A run with
-  /// artifacts is not whole as long as no ledger says of artifacts that they are delivered.
+  /// Every record of the run is delivered or given up everywhere, and none is to be sent once more. So are
+  /// all of its artifacts.
   bool whole(const model::RunRow& row) const;
 
  private:

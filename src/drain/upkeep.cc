@@ -58,6 +58,14 @@ void Worker::write_summary(bool now) {
   shared_->call_back();
 }
 
+/// What deliverers on other nodes have passed goes; what they lack is published again, new beats or none.
+void Worker::look_at_outbox(bool now) {
+  if (!outlet_) return;
+  if (!summary_dirty_) outlet_->summary_written();
+  outlet_->look(runs_, now && closing_);
+  if (outlet_->waits() && durable_beat_ >= beat_) outlet_->publish(*buffer_, runs_, beat_);
+}
+
 void Worker::check_quota() {
   if (options_.client.quota_mib == 0 || options_.root.empty()) return;
   const std::int64_t now = base::steady_ms();

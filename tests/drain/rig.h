@@ -36,6 +36,7 @@ struct RigOptions {
   std::uint64_t spool_mib = 0;
   bool with_writer = true;
   bool end_dead_runs = true;
+  base::Placing placing{};
 };
 
 struct Rig {
