@@ -241,6 +241,9 @@ void Core::step_down(Lock& lock) {
   stepping_down_ = true;
   worker_cv_.notify_all();
   while (working_ > 0 && !stopping_) coordinator_cv_.wait_for(lock, Millis(20));
+  lock.unlock();
+  uploads_->step_down();
+  lock.lock();
   if (stopping_) return;
   note_error(Status(StatusCode::unavailable, options_.slot_dir + ": the lease is lost; another node may deliver now"));
   for (auto& [uid, entry] : entries_) {

@@ -47,6 +47,22 @@ void Uploads::take_over(ledger::Ledger* ledger) {
   for (ledger::Upload& upload : ledger->uploads()) resumed_[{upload.run, upload.seq}] = std::move(upload);
 }
 
+void Uploads::step_down() {
+  Lock lock(mu_);
+  stepping_down_ = true;
+  while (working_ > 0 && !stopping_) work_cv_.wait_for(lock, Millis(20));
+  stepping_down_ = false;
+  if (stopping_) return;
+  ledger_ = nullptr;
+  runs_.clear();
+  order_.clear();
+  looked_.clear();
+  gates_.clear();
+  resumed_.clear();
+  aborts_.clear();
+  counts_ = UploadCounts();
+}
+
 void Uploads::stand_by(const ledger::Ledger::Snapshot& snapshot) {
   Lock lock(mu_);
   if (ledger_ != nullptr) return;
@@ -401,7 +417,7 @@ bool Uploads::gate_open(const std::string& name, std::int64_t now, std::int64_t*
 
 Uploads::Job Uploads::next_job(std::int64_t now, std::int64_t* until, std::vector<base::Uid>* told) {
   Job job;
-  if (ledger_ == nullptr || working_ >= concurrency_.limit()) return job;
+  if (ledger_ == nullptr || stepping_down_ || working_ >= concurrency_.limit()) return job;
   for (auto it = aborts_.begin(); it != aborts_.end(); ++it) {
     if (!gate_open(it->gate, now, until)) continue;
     job = std::move(*it);

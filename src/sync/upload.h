@@ -64,6 +64,9 @@ class Uploads {
 
   /// From here on it delivers.
   void take_over(ledger::Ledger* ledger);
+  /// The ledger is lost: nothing begins any more, what is under way ends, and then the ledger is not touched again. Waits
+  /// for the requests in flight, unless it is to stop.
+  void step_down();
   /// What another deliverer has done, for the counts; nothing is sent.
   void stand_by(const ledger::Ledger::Snapshot& snapshot);
   /// Runs as they are now: those with something new are looked at.
@@ -173,7 +176,7 @@ class Uploads {
   mutable std::mutex mu_;
   std::condition_variable work_cv_;
   ledger::Ledger* ledger_ = nullptr;
-  bool stopping_ = false;
+  bool stopping_ = false, stepping_down_ = false;
   std::map<base::Uid, ledger::ArtifactPlace> standby_;
   std::map<base::Uid, std::map<std::uint64_t, ledger::DeadLetter>> standby_letters_;
   std::unordered_map<base::Uid, std::uint64_t, base::UidHash> looked_;  // next_seq at the last look
