@@ -17,6 +17,7 @@
 
 #include "base/base.h"
 #include "http/http.h"
+#include "http/sigv4.h"
 #include "http/uri.h"
 
 namespace mlops::http {
@@ -77,6 +78,9 @@ std::int64_t parse_retry_after(std::string_view text) {
   }
   return std::clamp<std::int64_t>(seconds, 1, 3600) * 1000;
 }
+
+constexpr const char* kWantsOne =
+    ", or does it want a client certificate that it trusts (MLFLOW_TRACKING_CLIENT_CERT_PATH)?";
 
 class CurlConnection final : public Connection {
  public:
@@ -216,7 +220,7 @@ class CurlConnection final : public Connection {
     curl_easy_setopt(easy, CURLOPT_NOPROXY, except.c_str());
   }
 
-  void set_credentials(CURL* easy, std::unique_ptr<curl_slist, SlistFree>* headers) {
+  void set_credentials(CURL* easy, const Request& request, std::unique_ptr<curl_slist, SlistFree>* headers) {
     const Credentials& c = credentials_;
     switch (mode_) {
       case Auth::none:
@@ -231,12 +235,11 @@ class CurlConnection final : public Connection {
         if (!token_.empty()) append(headers, "Authorization: Bearer " + token_);
         break;
       case Auth::sigv4:
-        curl_easy_setopt(easy, CURLOPT_USERNAME, c.username.c_str());
-        curl_easy_setopt(easy, CURLOPT_PASSWORD, c.password.c_str());
-        curl_easy_setopt(
-            easy, CURLOPT_AWS_SIGV4,
-            ("aws:amz:" + c.aws_region + ":" + (c.aws_service.empty() ? "execute-api" : c.aws_service)).c_str());
-        if (!token_.empty()) append(headers, "X-Amz-Security-Token: " + token_);
+        for (const auto& [name, value] : sign_v4(
+                 {c.username, c.password, token_, c.aws_region, c.aws_service.empty() ? "execute-api" : c.aws_service},
+                 method_name(request), host_header(), path_of(request), query_of(request), request.headers,
+                 request.body, base::now_ms()))
+          append(headers, name + ": " + value);
         break;
     }
     if (!c.ca_file.empty()) curl_easy_setopt(easy, CURLOPT_CAINFO, c.ca_file.c_str());
@@ -247,6 +250,34 @@ class CurlConnection final : public Connection {
     curl_easy_setopt(easy, CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
     curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, c.insecure_tls ? 0L : 1L);
     curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, c.insecure_tls ? 0L : 2L);
+  }
+
+  // What stands in the request line and in Host, as libcurl writes them.
+  static std::string_view method_name(const Request& request) {
+    switch (request.method) {
+      case Method::get:
+        return "GET";
+      case Method::post:
+        return "POST";
+      case Method::put:
+        return "PUT";
+      case Method::patch:
+        return "PATCH";
+      case Method::del:
+        return "DELETE";
+    }
+    return "GET";
+  }
+  std::string host_header() const {
+    const bool usual = uri_.port == (uri_.scheme == "https" ? "443" : "80");
+    return usual ? uri_.host : uri_.authority();
+  }
+  std::string path_of(const Request& request) const {
+    return uri_.path + request.path.substr(0, request.path.find('?'));
+  }
+  static std::string_view query_of(const Request& request) {
+    const auto mark = request.path.find('?');
+    return mark == std::string::npos ? std::string_view() : std::string_view(request.path).substr(mark + 1);
   }
 
   void set_method(CURL* easy, const Request& request) {
@@ -311,7 +342,7 @@ class CurlConnection final : public Connection {
     curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, &on_close);
     curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, this);
     set_method(easy, request);
-    set_credentials(easy, &headers);
+    set_credentials(easy, request, &headers);
     set_proxy(easy);
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers.get());
 
@@ -407,6 +438,7 @@ class CurlConnection final : public Connection {
     const bool whole = head_whole_ && (length_known_ || !out->body.empty() || status == 204 || status >= 300);
     if ((code == CURLE_OK && status >= 200 && whole) || cut_after_413) {
       out->fate = Fate::answered;
+      answered_ = true;
       return;
     }
     if (code == CURLE_OK) code = CURLE_PARTIAL_FILE;
@@ -416,8 +448,23 @@ class CurlConnection final : public Connection {
       *out = refusal(tls_status(code, why));
       return;
     }
+    if (refuses_client_certificate(why)) {  // said within the handshake, of TLS 1.3 only when the request is on its way
+      *out = refusal({StatusCode::failed_precondition,
+                      uri_.text() + ": the server wants a client certificate that it trusts (" + scrub(why) +
+                          "); it executed nothing. Name a PEM file with certificate and key in "
+                          "MLFLOW_TRACKING_CLIENT_CERT_PATH" +
+                          (credentials_.client_cert.empty() ? "" : " instead of '" + credentials_.client_cert + "'")});
+      return;
+    }
     out->fate = nothing_sent ? Fate::not_sent : Fate::ambiguous;
     out->error = {StatusCode::unavailable, explain(code, was_cancelled, why, request, nothing_sent)};
+  }
+
+  /// OpenSSL's words for an alert of the server's that is about our certificate, or that there is none.
+  static bool refuses_client_certificate(std::string_view why) {
+    if (why.find(" alert ") == why.npos) return false;
+    return why.find("certificate") != why.npos || why.find("unknown ca") != why.npos ||
+           why.find("access denied") != why.npos;
   }
 
   static bool needs_a_person(CURLcode code) {
@@ -469,7 +516,7 @@ class CurlConnection final : public Connection {
       case CURLE_COULDNT_CONNECT:
         return where + "cannot connect (" + cause + "). Is the server running? Data waits on disk";
       case CURLE_SSL_CONNECT_ERROR:
-        return where + "no TLS connection (" + cause + "). Does the server speak https on this port?";
+        return where + "no TLS connection (" + cause + "). Does the server speak https on this port" + kWantsOne;
       case CURLE_OPERATION_TIMEDOUT:
         if (nothing_sent)
           return where + "no connection within " + std::to_string(request.connect_timeout.count()) + " ms";
@@ -478,7 +525,8 @@ class CurlConnection final : public Connection {
       case CURLE_RECV_ERROR:
         return where + "the connection was cut before the answer (" + cause + ")";
       case CURLE_SEND_ERROR:
-        return where + "the connection was cut while sending (" + cause + ")";
+        return where + "the connection was cut while sending (" + cause + ")" +
+               (uri_.scheme == "https" && !answered_ ? std::string(". Is this the right port") + kWantsOne : "");
       case CURLE_PARTIAL_FILE:
         return where + "the answer was cut short (" + cause + ")";
       default:
@@ -521,6 +569,7 @@ class CurlConnection final : public Connection {
   std::int64_t last_used_ms_ = -kMaxIdleMs;
   std::uint64_t sent_ = 0;
   bool nothing_sent_ = true;
+  bool answered_ = false;                           // ever
   bool head_whole_ = false, length_known_ = false;  // of the answer being read
   std::atomic<bool> cancelled_{false};
   std::atomic<std::uint64_t> bytes_sent_{0};
