@@ -9,7 +9,6 @@
 
 #include "base/base.h"
 #include "base/hex.h"
-#include "http/http.h"
 
 namespace mlops::http {
 namespace {
@@ -59,12 +58,11 @@ std::string lower(std::string text) {
 }  // namespace
 
 std::vector<std::pair<std::string, std::string>> sign_v4(
-    const SigningKeys& keys, std::string_view method, std::string_view host, std::string_view path,
-    std::string_view query, const std::vector<std::pair<std::string, std::string>>& headers, std::string_view body,
-    std::int64_t now_ms) {
+    const AwsKeys& keys, std::string_view method, std::string_view host, std::string_view path, std::string_view query,
+    const std::vector<std::pair<std::string, std::string>>& headers, std::string_view body, std::int64_t now_ms) {
   const std::string when = utc(now_ms);
   std::vector<std::pair<std::string, std::string>> out{{"X-Amz-Date", when}};
-  if (!keys.session_token.empty()) out.emplace_back("X-Amz-Security-Token", keys.session_token);
+  if (!keys.token.empty()) out.emplace_back("X-Amz-Security-Token", keys.token);
 
   std::map<std::string, std::string> names{{"host", std::string(host)}};
   const auto sign = [&names](const std::pair<std::string, std::string>& header) {
@@ -72,14 +70,16 @@ std::vector<std::pair<std::string, std::string>> sign_v4(
   };
   std::for_each(headers.begin(), headers.end(), sign);
   std::for_each(out.begin(), out.end(), sign);
+  const auto given = names.find("x-amz-content-sha256");
+  const std::string hash = given == names.end() ? base::sha256_hex(body) : given->second;
   std::string lines, listed;
   for (const auto& [name, value] : names) {
     lines += name + ":" + value + "\n";
     listed += (listed.empty() ? "" : ";") + name;
   }
   std::string canonical(method);
-  canonical += "\n" + canonical_path(path) + "\n" + canonical_query(query) + "\n" + lines + "\n" + listed + "\n" +
-               base::sha256_hex(body);
+  canonical += "\n" + (keys.service == "s3" ? std::string(path.empty() ? "/" : path) : canonical_path(path)) + "\n" +
+               canonical_query(query) + "\n" + lines + "\n" + listed + "\n" + hash;
   const std::string day = when.substr(0, 8);
   const std::string scope = day + "/" + keys.region + "/" + keys.service + "/aws4_request";
   const std::string text = "AWS4-HMAC-SHA256\n" + when + "\n" + scope + "\n" + base::sha256_hex(canonical);

@@ -8,19 +8,16 @@
 #include <utility>
 #include <vector>
 
-namespace mlops::http {
+#include "http/http.h"
 
-struct SigningKeys {
-  std::string key_id, secret, session_token, region, service;
-};
+namespace mlops::http {
 
 /// The headers that sign a request at that time: X-Amz-Date, X-Amz-Security-Token when there is one, Authorization.
 /// Signed are Host, which must be `host` as it is sent, the x-amz-* ones of `headers` and those made here; the body by
 /// its hash. `path` and `query` are as in the request line, percent-encoded by escape(), without the '?'. Of the path
 /// each segment is encoded once more, as every service but S3 wants it.
 std::vector<std::pair<std::string, std::string>> sign_v4(
-    const SigningKeys& keys, std::string_view method, std::string_view host, std::string_view path,
-    std::string_view query, const std::vector<std::pair<std::string, std::string>>& headers, std::string_view body,
-    std::int64_t now_ms);
+    const AwsKeys& keys, std::string_view method, std::string_view host, std::string_view path, std::string_view query,
+    const std::vector<std::pair<std::string, std::string>>& headers, std::string_view body, std::int64_t now_ms);
 
 }  // namespace mlops::http

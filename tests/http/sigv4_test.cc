@@ -10,8 +10,8 @@ constexpr std::int64_t kWhen = 1795743554'000;  // 2026-11-27T01:39:14Z
 
 std::string authorization(std::string_view method, std::string_view host, std::string_view path, std::string_view query,
                           std::string_view body, const std::string& session_token = {}) {
-  const SigningKeys keys{"AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", session_token, "eu-central-1",
-                         "execute-api"};
+  const AwsKeys keys{"AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", session_token, "eu-central-1",
+                     "execute-api"};
   const auto headers = sign_v4(keys, method, host, path, query, {{"Content-Type", "application/json"}}, body, kWhen);
   EXPECT_EQ(headers.front(), (std::pair<std::string, std::string>("X-Amz-Date", "20261127T013914Z")));
   EXPECT_EQ(headers.back().first, "Authorization");
