@@ -187,6 +187,15 @@ Result<std::string> resolve_root(const std::string& given, const Environment& en
   return out;
 }
 
+namespace {
+
+std::string where_names_are(const std::string& root) {
+  const Status names = ledger::Remotes::load(root).status();
+  return names.ok() ? "`mlops remote list`" : std::string(names.message());
+}
+
+}  // namespace
+
 Result<std::string> resolve_uri(const std::string& given, const Environment& environment, const std::string& root) {
   const std::string& uri = given.empty() ? environment.tracking_uri : given;
   if (uri.empty()) return std::string();
@@ -199,7 +208,7 @@ Result<std::string> resolve_uri(const std::string& given, const Environment& env
   return Status(checked.status().code(),
                 std::string(given.empty() ? "MLFLOW_TRACKING_URI: " : "tracking URI: ") +
                     std::string(checked.status().message()) +
-                    (word ? "; nor is it the name of a remote here (`mlops remote list`)" : ""));
+                    (word ? "; nor is it the name of a remote here (" + where_names_are(root) + ")" : std::string()));
 }
 
 Result<Options> complete_options(Options o, const Environment& environment) {

@@ -78,20 +78,19 @@ def database(slot):
 
 
 def journal(slot):
-    """The first segment of each process that died."""
+    """Every used segment of the processes that died."""
     undo = []
-    for path in sorted(slot.glob("journal/**/*")):
-        if path.is_file() and path.read_bytes()[:8] == b"MLOPSJL1":
-            with open(path, "r+b") as file:
-                file.seek(8)
-                file.write(b"\x02")
-            undo.append(path)
+    for path in sorted(slot.glob("journal/*/*.seg")):
+        data = bytearray(path.read_bytes())
+        undo.append((path, bytes(data)))
+        for at in range(0, len(data), 65536):
+            if data[at : at + 8] == b"MLOPSJL1":
+                data[at + 8] = 2
+        path.write_bytes(data)
     assert undo
 
     def back():
-        for path in undo:
-            if path.exists():
-                with open(path, "r+b") as file:
-                    file.seek(8)
-                    file.write(b"\x01")
+        for path, before in undo:
+            assert path.exists(), f"{path} is gone, and what it held is lost"
+            path.write_bytes(before)
     return back
