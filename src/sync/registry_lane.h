@@ -77,6 +77,7 @@ class RegistryLane final : public Lane {
   Tried mark(Entry* entry, bool sync);               // settled: go on
   Tried find_version_of(Remote& remote, Entry* entry, const std::string& model, std::string* version);
   Tried place_of(Remote& remote, Entry* entry, mlflow::NewVersion* out);
+  Tried place_of_run(Remote& remote, Entry* entry, mlflow::NewVersion* out);
   Tried create_model(Remote& remote, Entry* entry);
   Tried create_version(Remote& remote, Entry* entry);
   Tried make_version(Remote& remote, Entry* entry, const mlflow::NewVersion& version);

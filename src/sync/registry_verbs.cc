@@ -13,7 +13,7 @@ using model::Verb;
 
 namespace {
 
-constexpr std::string_view kUid = "uid:";
+constexpr std::string_view kUid = "uid:", kRuns = "runs:/";
 constexpr std::int64_t kForeignMs = 60'000;  // how long the version of another process's intent is waited for
 
 bool absent(const mlflow::Answer& answer) { return answer.status.code() == StatusCode::not_found; }
@@ -256,6 +256,7 @@ RegistryLane::Tried RegistryLane::rename_model(Remote& remote, Entry* entry) {
 /// Where the version's files are. Only `ready` goes on: `out->source` is set then.
 RegistryLane::Tried RegistryLane::place_of(Remote& remote, Entry* entry, mlflow::NewVersion* out) {
   const model::Intent& i = entry->intent;
+  if (i.source.compare(0, kRuns.size(), kRuns) == 0) return place_of_run(remote, entry, out);
   if (!i.source.empty()) {
     out->source = i.source;
     return {};
@@ -305,6 +306,23 @@ RegistryLane::Tried RegistryLane::place_of(Remote& remote, Entry* entry, mlflow:
   }
   out->source = folder(uri, i.path);
   out->run_id = run.server_id;
+  return {};
+}
+
+/// "runs:/<server's run id>/<path>": what loaders get is what is stored, so it is resolved here, as MLflow's client
+/// does.
+RegistryLane::Tried RegistryLane::place_of_run(Remote& remote, Entry* entry, mlflow::NewVersion* out) {
+  const std::string rest = entry->intent.source.substr(kRuns.size());
+  const std::size_t slash = std::min(rest.find('/'), rest.size());
+  const std::string id = rest.substr(0, slash);
+  mlflow::RemoteRun run;
+  const Answer answer = call([&] { return remote.get_run(id, &run); });
+  if (answer.verdict != Verdict::ok) return settle(entry, answer);
+  if (run.artifact_uri.empty()) {
+    return refuse(entry, Status(StatusCode::unimplemented, "the server does not say where the run's artifacts are"));
+  }
+  out->source = folder(run.artifact_uri, slash == rest.size() ? std::string() : rest.substr(slash + 1));
+  out->run_id = id;
   return {};
 }
 
