@@ -39,11 +39,11 @@ struct DeliverOptions {
 
 struct DeliverReport {
   std::uint64_t runs = 0, points = 0, requests = 0, retries = 0, dead_letters = 0;
-  std::uint64_t waiting = 0;  ///< points not delivered at the end
+  std::uint64_t waiting = 0;                                ///< points not delivered at the end
   std::uint64_t files = 0, file_bytes = 0;                  ///< artifacts delivered now
   std::uint64_t files_waiting = 0, file_bytes_waiting = 0;  ///< artifacts not delivered at the end
-  std::uint64_t parked = 0;   ///< runs that wait for somebody to act
-  Status status;              ///< OK when nothing waits
+  std::uint64_t parked = 0;                                 ///< runs that wait for somebody to act
+  Status status;                                            ///< OK when nothing waits
 };
 
 /// Delivers a root: takes over free slots (collecting what dead processes left), stands by at slots somebody

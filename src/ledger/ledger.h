@@ -137,18 +137,18 @@ class Ledger {
   virtual Status add_dead(const DeadLetter& letter) = 0;
   virtual Status put(const Lane& lane, const DeadLetter& letter) = 0;  // both, in one write
   virtual std::optional<IntentResult> intent(const Uid& uid) const = 0;
-  virtual std::vector<IntentResult> intents() const = 0;                        // as they were first told of
-  virtual Status put(const Lane& lane, const IntentResult& result) = 0;         // both, in one write
-  virtual ArtifactPlace artifacts(const Uid& run) const = 0;  // a fresh one when unknown
+  virtual std::vector<IntentResult> intents() const = 0;                 // as they were first told of
+  virtual Status put(const Lane& lane, const IntentResult& result) = 0;  // both, in one write
+  virtual ArtifactPlace artifacts(const Uid& run) const = 0;             // a fresh one when unknown
   virtual std::vector<ArtifactPlace> artifact_places() const = 0;
   virtual std::vector<Upload> uploads() const = 0;
   virtual Status put(const ArtifactPlace& place) = 0;
   virtual Status put(const ArtifactPlace& place, const DeadLetter& letter) = 0;  // both, in one write
   /// With the letter (may be null) that says why it is dead, or is settled by this, in one write.
   virtual Status finish(const Finished& finished, const DeadLetter* letter) = 0;
-  virtual Status begin(const Upload& upload) = 0;                          // instead of any other of this record
-  virtual Status put_part(const Upload& upload, std::size_t index) = 0;    // upload.parts[index] has its etag
-  virtual Status forget_upload(const Uid& run, std::uint64_t seq) = 0;     // over, or there is none
+  virtual Status begin(const Upload& upload) = 0;                        // instead of any other of this record
+  virtual Status put_part(const Upload& upload, std::size_t index) = 0;  // upload.parts[index] has its etag
+  virtual Status forget_upload(const Uid& run, std::uint64_t seq) = 0;   // over, or there is none
   virtual Status note_health(const LiveState& state) = 0;
   virtual Status sync() = 0;  // fsync and, when it has grown, compact
   /// False when the lease is lost, or may be soon: nothing may be sent, and nothing is written. Renews when due. Others
