@@ -85,6 +85,7 @@ class Outlet {
   buffer::Identity identity_;
   std::unordered_map<Uid, Span, base::UidHash> spans_;
   std::set<Uid> waiting_;     // runs with durable records that are not published
+  std::vector<buffer::FileRow> rows_waiting_;  // of artifact bytes, that came after their records
   std::deque<Sealed> files_;  // by number
   std::vector<Needs> needs_;  // of each ledger of the slot
   std::string stamp_;         // of the ledgers, as of needs_
