@@ -150,8 +150,8 @@ Command artifacts_command() {
   down.examples = {{"mlops artifacts get $RUN --output files", "all of a run, into ./files"}};
   down.run = [a](const Common& common) { return get(common, *a); };
 
-  Command command{"artifacts", "The files of runs: list and download them"};
-  command.verbs = {ls, down};
+  Command command{"artifacts", "The files of runs: list, download and log them"};
+  command.verbs = {ls, down, artifacts_put_command()};
   return command;
 }
 
