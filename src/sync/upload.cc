@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "base/base.h"
-#include "model/artifact.h"
 
 namespace mlops::sync {
 namespace {
@@ -199,9 +198,6 @@ void Uploads::merge(const base::Uid& run, const std::vector<buffer::ArtifactRow>
       item.path = row.op.key;
       item.rewrites = rewrites;
       item.retried = retried;
-      for (const auto& [name, value] : row.op.pairs) {
-        if (name == model::kPathBefore311) item.old = value;
-      }
       ++counts_.waiting_files;
       leave(&item, static_cast<std::uint64_t>(std::max<std::int64_t>(0, row.op.number)));
     }
@@ -468,14 +464,12 @@ bool Uploads::job_of(RunFiles* files, std::int64_t now, std::int64_t* until, Job
   job->server_id = files->server_id;
   if (!gate_open(job->gate, now, until)) return false;
   const mlflow::Server server = shared_->server();
-  const bool before_311 = server.major != 0 && (server.major < 3 || (server.major == 3 && server.minor < 11));
-  const auto path_of = [&](const UploadItem& item) { return before_311 && !item.old.empty() ? item.old : item.path; };
   const auto take = [&](UploadItem& item, Job::Kind kind) {
     ++item.working;
     job->kind = kind;
     job->seq = item.seq;
     job->model = item.model;
-    job->path = path_of(item);
+    job->path = item.path;
     job->key = item.key();
     job->file = item.file;
     job->doubtful = item.doubtful;
@@ -511,7 +505,7 @@ bool Uploads::job_of(RunFiles* files, std::int64_t now, std::int64_t* until, Job
     for (const std::uint64_t seq : it->second) {
       const UploadItem& item = files->items.at(seq);
       job->model = item.model;
-      job->proving.emplace_back(seq, path_of(item));
+      job->proving.emplace_back(seq, item.path);
     }
     const std::string& path = job->proving.front().second;
     job->folder = path.substr(0, path.find_last_of('/') == std::string::npos ? 0 : path.find_last_of('/'));

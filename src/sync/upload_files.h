@@ -22,8 +22,8 @@ namespace mlops::sync {
 struct UploadItem {
   std::uint64_t seq = 0, ticket = 0;
   std::int64_t time_ms = 0;
-  base::Uid model;        // zero: below the run's root
-  std::string path, old;  // old: for servers before 3.11, where it differs; else empty
+  base::Uid model;  // zero: below the run's root
+  std::string path;
   buffer::FileRow file;
   std::string lost;        // the bytes are gone: why
   bool ready = false;      // durable, hashed and named, or lost
