@@ -7,6 +7,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <random>
@@ -36,13 +37,11 @@ void make_file(const std::string& path, std::size_t bytes) {
   std::ofstream out(path, std::ios::binary);
   std::mt19937_64 random(7);
   std::string block(std::size_t{1} << 20, '\0');
-  for (std::size_t done = 0; done < bytes; done += block.size()) {
-    for (std::size_t i = 0; i < block.size(); i += 8) {
-      const std::uint64_t word = random();
-      block.replace(i, 8, reinterpret_cast<const char*>(&word), 8);
-    }
-    out << block;
+  for (std::size_t i = 0; i < block.size(); i += 8) {
+    const std::uint64_t word = random();
+    std::memcpy(block.data() + i, &word, 8);
   }
+  for (std::size_t done = 0; done < bytes; done += block.size()) out << block;
   out.close();
   shell("sync '" + path + "'");
 }

@@ -171,6 +171,10 @@ void Artifacts::freed(buffer::Freed freed) {
 }
 void Artifacts::answer_wish() { spooler()->answer_wish(); }
 
+void Artifacts::wind_down() {
+  if (spooler_ != nullptr) spooler_->wind_down();
+}
+
 void Artifacts::stop() {
   if (spooler_ != nullptr) spooler_->stop();
 }

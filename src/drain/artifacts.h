@@ -38,6 +38,7 @@ class Artifacts {
   void synced();
   void freed(buffer::Freed freed);
   void answer_wish();
+  void wind_down();  // hashes no more
   void stop();
 
   /// Records seen, and those whose bytes' names are durable, since this process has the slot. Equal: nothing waits.

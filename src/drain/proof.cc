@@ -90,7 +90,7 @@ bool Proof::whole(const model::RunRow& row) const {
     return place != snapshot.artifacts.end() && place->second.buffer_uid == identity_.uid &&
            place->second.buffer_generation == identity_.generation &&
            std::all_of(artifacts->begin(), artifacts->end(),
-                       [&](const buffer::ArtifactRow& row) { return place->second.done(row.seq); });
+                       [&](const buffer::ArtifactRow& artifact) { return place->second.done(artifact.seq); });
   };
   return artifacts.ok() && (artifacts->empty() || std::all_of(ledgers_.begin(), ledgers_.end(), has_files));
 }

@@ -34,7 +34,7 @@ Core::Core(EngineOptions options, Parts parts)
   shared_.may_send = [this] {
     {
       Lock lock(mu_);
-      if (stopping_) return false;
+      if (stopping_ || stepping_down_ || (ledger_ && !ledger_->held())) return false;
     }
     return !options_.lease_ok || options_.lease_ok();
   };
@@ -115,6 +115,13 @@ void Core::coordinate() {
       read_standby(lock, now);
       idle_cv_.notify_all();
       if (!stopping_) coordinator_cv_.wait_for(lock, Millis(kTakeOverMs));
+      continue;
+    }
+    lock.unlock();
+    const bool mine = ledger_->hold();  // only this thread lets go of the ledger
+    lock.lock();
+    if (!mine) {
+      step_down(lock);
       continue;
     }
     if (options_.lease_ok) {
@@ -226,6 +233,30 @@ bool Core::try_take_over(Lock& lock) {
   last_error_ = Status();
   ledger_synced_ = base::steady_ms();
   return true;
+}
+
+/// Another node delivers from here now, or may soon. No request begins any more; those under way end, and what they did
+/// is not written down: the next deliverer proves it.
+void Core::step_down(Lock& lock) {
+  stepping_down_ = true;
+  worker_cv_.notify_all();
+  while (working_ > 0 && !stopping_) coordinator_cv_.wait_for(lock, Millis(20));
+  if (stopping_) return;
+  note_error(Status(StatusCode::unavailable, options_.slot_dir + ": the lease is lost; another node may deliver now"));
+  for (auto& [uid, entry] : entries_) {
+    entry->lane.reset();
+    entry->queued = entry->delayed = entry->hot = entry->again = false;
+  }
+  ready_.clear();
+  delayed_.clear();
+  hot_.clear();
+  shared_.ledger = nullptr;
+  std::unique_ptr<ledger::Ledger> lost = std::move(ledger_);
+  stepping_down_ = false;
+  standby_read_ = 0;
+  lock.unlock();
+  lost.reset();
+  lock.lock();
 }
 
 void Core::read_standby(Lock& lock, std::int64_t now) {

@@ -84,6 +84,7 @@ class Core : public std::enable_shared_from_this<Core> {
   // core.cc: the coordinator
   void coordinate();
   bool try_take_over(Lock& lock);
+  void step_down(Lock& lock);
   void read_standby(Lock& lock, std::int64_t now);
   void publish(std::int64_t now);
   void take_requests(Lock& lock);
@@ -128,6 +129,7 @@ class Core : public std::enable_shared_from_this<Core> {
   std::vector<std::unique_ptr<Remote>> remotes_;  // one per worker
 
   std::unique_ptr<ledger::Ledger> ledger_;  // null: standing by
+  bool stepping_down_ = false;
   ledger::Ledger::Snapshot standby_;
   std::int64_t standby_read_ = 0;
 

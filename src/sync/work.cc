@@ -58,7 +58,7 @@ void Core::open_gate() {
 
 bool Core::may_take(std::int64_t now, std::int64_t* until) const {
   *until = -1;
-  if (!ledger_ || ready_.empty() || handshaking_) return false;
+  if (!ledger_ || stepping_down_ || ready_.empty() || handshaking_) return false;
   if (gate_ != Gate::open) {
     if (gate_tried_) return false;
     if (now < gate_until_) {
@@ -271,8 +271,7 @@ void Core::run_lane(Lock& lock, Entry* entry, Remote& remote, int index) {
       open_gate();
       note_error(Status(StatusCode::failed_precondition,
                         (entry->seen.run == model::kRegistry ? "the registry is parked: "
-                                                                            : "run " + entry->seen.run.hex() +
-                                                                                  " is parked: ") +
+                                                             : "run " + entry->seen.run.hex() + " is parked: ") +
                             entry->seen.parked));
       lane.release();
       break;

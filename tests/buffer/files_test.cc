@@ -50,7 +50,8 @@ struct Files : testing::Test {
     FileRow file;
     file.name = name;
     file.run = run;
-    for (const ArtifactRow& a : buffer->artifacts(run).value()) {
+    const std::vector<ArtifactRow> rows = buffer->artifacts(run).value();
+    for (const ArtifactRow& a : rows) {
       if (a.file.name == name) file.seq = a.seq;
     }
     file.sha256 = std::string(32, bytes[0]);
@@ -65,7 +66,8 @@ struct Files : testing::Test {
     EXPECT_TRUE(buffer->write(beat).ok());
   }
   std::uint64_t refs(char c) {
-    for (const BlobRow& blob : buffer->blobs().value()) {
+    const std::vector<BlobRow> rows = buffer->blobs().value();
+    for (const BlobRow& blob : rows) {
       if (blob.sha256 == std::string(32, c)) return blob.refs;
     }
     return 0;
