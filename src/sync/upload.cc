@@ -267,8 +267,8 @@ void Uploads::forget(RunFiles* files, std::uint64_t seq) {
   files->ready.erase(seq);
   std::erase_if(files->later, [seq](const auto& waiting) { return waiting.second == seq; });
   std::erase_if(files->replaced, [seq](const auto& older) { return older.second == seq; });
-  for (auto [it, end] = files->replaced.equal_range(seq); it != end; it = files->replaced.erase(it)) {
-    files->ready.insert(it->second);  // it is looked at again
+  for (auto [older, end] = files->replaced.equal_range(seq); older != end; older = files->replaced.erase(older)) {
+    files->ready.insert(older->second);  // it is looked at again
   }
   files->items.erase(it);
 }
