@@ -336,7 +336,11 @@ void Uploads::bury(RunFiles* files, std::uint64_t seq, const std::string& reason
   base::log(base::LogLevel::error, "run " + files->run.hex() + ": given up: " + letter.what + ": " + reason);
   abort(*files, item);
   Status status = ledger_->finish({files->run, seq, 0, true}, &letter);
-  if (status.ok()) ++counts_.dead;
+  if (status.ok()) {
+    ++counts_.dead;
+    const auto newest = files->newest.find(item.key());
+    if (newest != files->newest.end() && newest->second == seq) files->newest.erase(newest);
+  }
   written(files, seq, status, told);
 }
 
@@ -364,7 +368,7 @@ void Uploads::settle_resolve(RunFiles* files, Job* job) {
   files->resolving = false;
   if (job->waits) {
     if (const auto gate = gates_.find(job->gate); gate != gates_.end()) gate->second.tried = false;
-    files->until = base::steady_ms() + kPlaceMs;
+    if (job->wakes == wakes_) files->until = base::steady_ms() + kPlaceMs;  // else it has got one meanwhile
     return;
   }
   switch (job->answer.verdict) {
