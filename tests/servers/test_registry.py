@@ -302,8 +302,8 @@ def upload(s, name, files, manifest="right"):
 
 
 def held(folder):
-    return {str(p.relative_to(folder)): p.read_bytes() for p in pathlib.Path(folder).resolve().rglob("*")
-            if p.is_file() and p.name != "mlops-manifest.json"}
+    there = pathlib.Path(folder).resolve()
+    return {str(p.relative_to(there)): p.read_bytes() for p in there.rglob("*") if p.is_file() and p.name != "mlops-manifest.json"}
 
 
 def test_pull(s, name):
