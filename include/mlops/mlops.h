@@ -1,7 +1,8 @@
 // Everything a trainer needs. Reading order: client.h, run.h, metric.h, options.h, health.h, reader.h, delivery.h,
-// artifacts.h, registry.h, manage.h, settings.h, doctor.h.
+// artifact.h, artifacts.h, registry.h, manage.h, settings.h, doctor.h.
 #pragma once
 
+#include "mlops/artifact.h"
 #include "mlops/artifacts.h"
 #include "mlops/client.h"
 #include "mlops/config.h"

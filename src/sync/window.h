@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <string>
 #include <string_view>
@@ -45,6 +46,7 @@ struct Window {
   bool lifecycle = false;  // alone in its window: the run is deleted, or restored
   bool deleted = false;
   std::uint64_t lifecycle_seq = 0;
+  bool held = false;  // it ends before a record that waits for files
   std::uint64_t all_points = 0;  // points between begin and end, sent now or not
   std::int64_t first_ms = 0;     // time of its first record
   bool empty() const { return end == begin; }
@@ -73,6 +75,7 @@ class Gatherer {
     std::size_t max_points = 0, max_bytes = 0;
     std::uint64_t starts = 1;  // of the run now: an end of an older start is passed over
     bool attached = false;     // no status is sent for it
+    std::function<bool(std::uint64_t ticket)> files_there{};  // all artifact records up to there are delivered
   };
   /// The window that begins at `from`; empty when nothing durable is there.
   Status gather(std::uint64_t from, const Limits& limits, const DeadMarks& dead, Window* out,

@@ -282,7 +282,7 @@ TEST(Proxied, PathsAreEncodedAndRefusedBeforeTheyAreSent) {
       0u)
       << server.seen()[0].head;
   EXPECT_EQ(server.seen()[0].body, "hello");
-  for (const char* bad : {"", "../x", "/x", "a#b", "a//b"})
+  for (const char* bad : {"", "../x", "/x", "a#b", "a//b", "100%25", "d/%2e%2e/x"})
     EXPECT_EQ(to->put(bad, file.body(), {}).verdict, Verdict::rejected) << bad;
   EXPECT_EQ(server.seen().size(), 1u);
 }
