@@ -190,6 +190,35 @@ class Buffer : public buffer::Reader {
   }
   Result<std::vector<model::Op>> experiments() const override { return std::vector<model::Op>(); }
   Result<std::vector<model::JournalCursor>> cursors() const override { return std::vector<model::JournalCursor>(); }
+  /// Files are named when a test says so.
+  void set_file(const buffer::FileRow& row) {
+    std::lock_guard<std::mutex> lock(mu_);
+    files_[row.name] = row;
+  }
+  Result<buffer::FileRow> file(const base::Uid& name) const override {
+    std::lock_guard<std::mutex> lock(mu_);
+    const auto it = files_.find(name);
+    if (it == files_.end()) return Status(StatusCode::not_found, "not named yet");
+    return it->second;
+  }
+  Result<std::vector<buffer::ArtifactRow>> artifacts(const base::Uid& uid) const override {
+    std::lock_guard<std::mutex> lock(mu_);
+    std::vector<buffer::ArtifactRow> rows;
+    const auto run = runs_.find(uid);
+    if (run == runs_.end()) return rows;
+    for (const buffer::Record& record : run->second.records) {
+      if (record.is_block || record.op.kind != model::OpKind::artifact) continue;
+      buffer::ArtifactRow row;
+      row.seq = record.seq;
+      row.beat = record.beat;
+      row.op = record.op;
+      base::Uid::parse(record.op.value, &row.file.name);
+      const auto file = files_.find(row.file.name);
+      if (file != files_.end()) row.file = file->second;
+      rows.push_back(std::move(row));
+    }
+    return rows;
+  }
 
  private:
   mutable std::mutex mu_;
@@ -197,6 +226,7 @@ class Buffer : public buffer::Reader {
   buffer::Identity identity_;
   std::uint64_t beat_ = 1;
   std::map<base::Uid, Run> runs_;
+  std::map<base::Uid, buffer::FileRow> files_;
 };
 
 /// What is on disk of a ledger: with what was fsynced apart from what a power cut takes.
