@@ -46,6 +46,9 @@ struct Shared {
   std::function<bool(const base::Uid& run, const base::Uid& model, std::uint64_t ticket)> artifacts_delivered;
   /// A logged model by its uid: ready once it is finalized. Empty: nobody makes them here.
   std::function<ModelPlace(const base::Uid& model)> model_place;
+  /// The artifact root of a logged model of the run, where its files go. not_found, unavailable: not known yet, ask
+  /// again; anything else: it will never be. Empty: nobody makes logged models here, and their files wait.
+  std::function<Result<std::string>(const base::Uid& run, const base::Uid& model)> model_root;
   /// Asked before each request: false when stopping, or the lease is lost. Nothing is sent then.
   std::function<bool()> may_send;
   std::shared_ptr<Turnstile> turnstile;  // null: none
