@@ -4,11 +4,13 @@
 
 #include "mlops/client.h"
 #include "mlops/config.h"
+#include "mlops/dataset.h"
 #include "mlops/delivery.h"
 #include "mlops/doctor.h"
 #include "mlops/health.h"
 #include "mlops/manage.h"
 #include "mlops/metric.h"
+#include "mlops/model.h"
 #include "mlops/options.h"
 #include "mlops/reader.h"
 #include "mlops/run.h"

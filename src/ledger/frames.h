@@ -27,6 +27,7 @@ struct FrameSink {
   std::function<void(Lane, std::size_t frame_bytes)> lane;
   std::function<void(DeadLetter, std::size_t frame_bytes)> dead;
   std::function<void(IntentResult, std::size_t frame_bytes)> intent;
+  std::function<void(ModelState, std::size_t frame_bytes)> model;
 };
 
 /// The frame as it stands at `offset` of the file.
@@ -34,6 +35,7 @@ std::string destination_frame(const Destination& destination, std::uint64_t offs
 std::string lane_frame(const Lane& lane, std::uint64_t offset);
 std::string dead_frame(const DeadLetter& letter, std::uint64_t offset);
 std::string intent_frame(const IntentResult& result, std::uint64_t offset);
+std::string model_frame(const ModelState& model, std::uint64_t offset);
 
 /// Calls the sink for each frame of a whole file; returns where the last good frame ends (0: no ledger at all).
 /// Frames of a kind this version does not know are passed over.

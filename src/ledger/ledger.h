@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "base/uid.h"
+#include "ledger/models.h"
 #include "mlops/status.h"
 
 namespace mlops::ledger {
@@ -114,6 +115,7 @@ class Ledger {
     std::map<Uid, Lane> lanes;
     std::vector<DeadLetter> dead;
     std::map<Uid, IntentResult> intents;
+    std::map<Uid, ModelState> models;
     LiveState live;
     bool held = false;  // some deliverer has the lock
   };
@@ -132,6 +134,9 @@ class Ledger {
   virtual std::optional<IntentResult> intent(const Uid& uid) const = 0;
   virtual std::vector<IntentResult> intents() const = 0;                        // as they were first told of
   virtual Status put(const Lane& lane, const IntentResult& result) = 0;         // both, in one write
+  virtual std::optional<ModelState> model(const Uid& uid) const = 0;
+  virtual std::vector<ModelState> models(const Uid& run) const = 0;  // zero: of all runs
+  virtual Status put(const ModelState& model) = 0;
   virtual Status note_health(const LiveState& state) = 0;
   virtual Status sync() = 0;  // fsync and, when it has grown, compact
 };

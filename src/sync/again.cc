@@ -14,7 +14,7 @@ using State = ledger::DeadLetter::State;
 std::uint64_t RunLane::retries() const {
   std::uint64_t count = 0;
   for (const auto& [seq, letter] : dead_) count += letter.state == State::retrying ? 1 : 0;
-  return count;
+  return count + pending_models_.size();
 }
 
 /// Above the cursor the walk comes first: it is what counts the letters it passes.
