@@ -43,7 +43,10 @@ struct Health {
   std::map<std::string, std::uint64_t> dropped;  ///< by reason: closed, journal_full, quota, invalid, damaged, rejected
   std::uint64_t journal_bytes = 0;               ///< segments in use
   std::uint64_t journal_cap_bytes = 0;
-  std::uint64_t disk_bytes = 0;  ///< of this slot
+  std::uint64_t disk_bytes = 0;   ///< of this slot
+  std::uint64_t spool_bytes = 0;  ///< of artifacts: what came in, and what is kept until it is delivered or evicted
+  std::uint64_t artifacts_waiting = 0;  ///< accepted, and not hashed, named and fsynced yet
+  std::uint64_t artifacts_lost = 0;     ///< accepted, and never to be had: Reader::artifacts says why
   std::vector<DestinationHealth> destinations;
 };
 

@@ -2,6 +2,7 @@
 // manage.h, settings.h, doctor.h.
 #pragma once
 
+#include "mlops/artifact.h"
 #include "mlops/client.h"
 #include "mlops/config.h"
 #include "mlops/dataset.h"

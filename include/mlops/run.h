@@ -9,7 +9,9 @@
 #include <string_view>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
+#include "mlops/artifact.h"
 #include "mlops/dataset.h"
 #include "mlops/health.h"
 #include "mlops/metric.h"
@@ -92,6 +94,42 @@ class MLOPS_API Run {
   Status delete_tag(std::string_view key) noexcept;
   Status set_name(std::string_view name) noexcept;      ///< 1..250 characters
   Status set_note(std::string_view markdown) noexcept;  ///< tag mlflow.note.content
+
+  /// A file, as it is now, under `artifact_path`/<its name>. This call and the ones below wait for a disk: as long as a
+  /// copy of the file takes, or next to nothing where the file system can share its blocks (reflinks) or the file is
+  /// moved; of a file that was changed within the last tick of the kernel's clock a few milliseconds more. None waits
+  /// for the network. Hashing and upload are in the background; flush(durable) waits until bytes and names are.
+  ///
+  /// They fail with not_found, permission_denied, failed_precondition (no regular file; one that changed while it was
+  /// copied, twice; an ended run), invalid_argument (the path: mlops/artifact.h), resource_exhausted (disk,
+  /// Options::spool_mib, journal). What fails leaves nothing behind, and a file that was to be moved where it was.
+  Status log_artifact(const std::string& file, std::string_view artifact_path = {},
+                      const ArtifactOptions& options = {}) noexcept;
+  /// Every file below the folder, under `artifact_path` and its path there; links are followed. A FIFO, a socket, a
+  /// device, a link that leads nowhere or back, a file that cannot be read: the rest goes on, the first failure is
+  /// returned, each is named in the log.
+  Status log_artifacts(const std::string& folder, std::string_view artifact_path = {},
+                       const ArtifactOptions& options = {}) noexcept;
+  /// Below, `artifact_file` is the whole path of the artifact.
+  Status log_bytes(std::string_view bytes, std::string_view artifact_file) noexcept;
+  Status log_text(std::string_view text, std::string_view artifact_file) noexcept;  ///< UTF-8
+  Status log_json(const Json& value, std::string_view artifact_file) noexcept;      ///< MLflow's log_dict
+  Status log_json(const std::string& text, std::string_view artifact_file) noexcept;
+  Status log_json(const char* text, std::string_view artifact_file) noexcept {
+    return log_json(std::string(text), artifact_file);
+  }
+  /// A finished picture: PNG or SVG, as the ending of `artifact_file` must say (.png, .svg).
+  Status log_figure(std::string_view png_or_svg, std::string_view artifact_file) noexcept;
+  /// As PNG, at full depth of 8 bits.
+  Status log_image(const Image& image, std::string_view artifact_file) noexcept;
+  /// One of a series, shown by step in MLflow's image grid, with a preview of at most 256 pixels a side. key: letters,
+  /// digits, `_ - . /` and space, 1..100 bytes.
+  Status log_image(const Image& image, std::string_view key, std::int64_t step) noexcept;
+  /// Columns of one length; a .json file that mlflow.load_table reads and MLflow's table view shows (tag
+  /// mlflow.loggedArtifacts). No `" ' , : [ ] { }` in the path. Does not append: the same path again replaces it.
+  Status log_table(const std::vector<TableColumn>& columns, std::string_view artifact_file) noexcept;
+  /// Drawn (.svg) or as numbers (.json: {"edges": [], "counts": []}).
+  Status log_histogram(const Histogram& histogram, std::string_view artifact_file) noexcept;
 
   /// The run used this dataset; `context` is what for ("training", "eval", …; tag mlflow.data.context; may be empty).
   /// Name and digest are its identity: a server keeps source, schema and profile of the first that has them, and

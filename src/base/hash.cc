@@ -5,7 +5,6 @@
 
 #include "base/base.h"
 #include "base/hex.h"
-#include "base/sha256.h"
 
 namespace mlops::base {
 
@@ -18,29 +17,6 @@ std::string sha256_hex(std::string_view bytes) {
   unsigned int size = 0;
   if (EVP_Digest(bytes.data(), bytes.size(), digest, &size, EVP_sha256(), nullptr) != 1) return {};
   return to_hex(digest, size);
-}
-
-struct Sha256::Rep {
-  EVP_MD_CTX* context = EVP_MD_CTX_new();
-  bool good = context != nullptr && EVP_DigestInit_ex(context, EVP_sha256(), nullptr) == 1;
-  Rep() = default;
-  Rep(const Rep&) = delete;
-  Rep& operator=(const Rep&) = delete;
-  ~Rep() { EVP_MD_CTX_free(context); }
-};
-
-Sha256::Sha256() : rep_(std::make_unique<Rep>()) {}
-Sha256::~Sha256() = default;
-void Sha256::update(std::string_view bytes) {
-  rep_->good = rep_->good && EVP_DigestUpdate(rep_->context, bytes.data(), bytes.size()) == 1;
-}
-std::string Sha256::finish() {
-  unsigned char digest[EVP_MAX_MD_SIZE];
-  unsigned int size = 0;
-  rep_->good = rep_->good && EVP_DigestFinal_ex(rep_->context, digest, &size) == 1;
-  if (!rep_->good) return {};
-  rep_->good = false;
-  return std::string(reinterpret_cast<const char*>(digest), size);
 }
 
 Digest::Digest(Kind kind) : state_(EVP_MD_CTX_new()) {

@@ -34,7 +34,7 @@ class OwnBuffer final : public StoreFace<Buffer> {
   }
 
   Status refresh() override { return {}; }
-  Result<std::vector<ArtifactRow>> unnamed() const override { return store_.unnamed(); }
+  Result<std::vector<ArtifactRow>> unnamed(std::uint64_t* lost) const override { return store_.unnamed(lost); }
   Result<std::vector<BlobRow>> blobs() const override { return store_.blobs(); }
 
   Status write(const Beat& beat) override {

@@ -161,7 +161,8 @@ class Buffer : public Reader {
   /// The run's named files are lost from now on for this reason; their records and digests stay.
   virtual Status let_go(const Uid& run, const std::string& why, std::uint64_t beat, Freed* freed) = 0;
   /// Artifact records whose bytes have no name by content yet, in order of run and record.
-  virtual Result<std::vector<ArtifactRow>> unnamed() const = 0;
+  /// `lost` gets the number of those that could never be read.
+  virtual Result<std::vector<ArtifactRow>> unnamed(std::uint64_t* lost) const = 0;
   virtual Result<std::vector<BlobRow>> blobs() const = 0;
   virtual Status flush_and_close() = 0;  // memtable flushed; later calls fail
   virtual std::uint64_t disk_bytes() const = 0;

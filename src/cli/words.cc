@@ -33,6 +33,7 @@ const std::vector<Variable>& environment_variables() {
       {"MLOPS_DELIVER", "0, false, no or off: buffer only"},
       {"MLOPS_HOST", "this machine's folder below the root"},
       {"MLOPS_JOURNAL_MIB", "journal of one process, 2 to 1024 MiB"},
+      {"MLOPS_SPOOL_MIB", "artifacts kept in one process's slot, in MiB; 0 no limit"},
       {"MLOPS_EXIT_DEADLINE_MS", "longest time a process's exit waits for delivery"},
       {"MLOPS_LOG", "off, error, warn, info or debug: what the library says on stderr"},
       {"MLFLOW_TRACKING_URI", "where to deliver"},

@@ -236,6 +236,9 @@ void Core::add_health(Health* out) {
   out->buffered += d.buffered;
   out->durable += d.durable;
   out->disk_bytes += d.disk_bytes;
+  out->spool_bytes += d.spool_bytes;
+  out->artifacts_waiting += d.artifacts_waiting;
+  out->artifacts_lost += d.artifacts_lost;
   dropped("damaged", d.dropped_damaged);
   dropped("quota", d.dropped_quota);
   dropped("invalid", d.dropped_invalid);

@@ -17,6 +17,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -45,6 +46,9 @@ enum class Role {
   attached,  // another slot owns it: logs, never sends status
   joined,    // this process has it open already: this object adds a pair of hands, its end changes nothing
 };
+
+/// Where MLflow's table view finds a run's tables: JSON, a list of {"path", "type"}.
+inline constexpr const char* kTablesTag = "mlflow.loggedArtifacts";
 
 /// A run this process logs to. Shared by the Run object, the core that ends it at close, and fork.
 struct RunState {
@@ -92,7 +96,8 @@ struct Core {
 
   std::mutex mutex;  // runs, and the state inside them
   std::vector<std::shared_ptr<client::RunState>> open_runs;
-  std::vector<base::Uid> touched;  // all runs this process logged to, for flush(delivered)
+  std::vector<base::Uid> touched;           // all runs this process logged to, for flush(delivered)
+  std::map<base::Uid, std::string> tables;  // of runs: the tag client::kTablesTag as it is here
 
   std::mutex engines_mutex;
   std::condition_variable engines_changed;

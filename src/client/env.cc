@@ -142,6 +142,7 @@ Environment read_environment() {
   e.attach_run = text("MLOPS_RUN");
   e.deliver = text("MLOPS_DELIVER");
   e.journal_mib = text("MLOPS_JOURNAL_MIB");
+  e.spool_mib = text("MLOPS_SPOOL_MIB");
   e.exit_deadline_ms = text("MLOPS_EXIT_DEADLINE_MS");
   e.tracking_uri = text("MLFLOW_TRACKING_URI");
   e.experiment = text("MLFLOW_EXPERIMENT_NAME");
@@ -217,6 +218,11 @@ Result<Options> complete_options(Options o, const Environment& environment) {
   if (o.journal_mib == defaults.journal_mib && !environment.journal_mib.empty()) {
     if (Status s = read_number("MLOPS_JOURNAL_MIB", environment.journal_mib, 2, 1024, &number); !s.ok()) return s;
     o.journal_mib = static_cast<std::uint32_t>(number);
+  }
+  if (o.spool_mib == defaults.spool_mib && !environment.spool_mib.empty()) {
+    constexpr std::uint64_t kMost = std::uint64_t{1} << 40;
+    if (Status s = read_number("MLOPS_SPOOL_MIB", environment.spool_mib, 0, kMost, &number); !s.ok()) return s;
+    o.spool_mib = number;
   }
   if (o.exit_deadline == defaults.exit_deadline && !environment.exit_deadline_ms.empty()) {
     if (Status s = read_number("MLOPS_EXIT_DEADLINE_MS", environment.exit_deadline_ms, 0, 3'600'000, &number);

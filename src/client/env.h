@@ -18,6 +18,7 @@ struct Environment {
   std::string attach_run;        // MLOPS_RUN: a run's id, or "job"
   std::string deliver;           // MLOPS_DELIVER: 0, false, no, off
   std::string journal_mib;       // MLOPS_JOURNAL_MIB
+  std::string spool_mib;         // MLOPS_SPOOL_MIB
   std::string exit_deadline_ms;  // MLOPS_EXIT_DEADLINE_MS
   std::string tracking_uri;      // MLFLOW_TRACKING_URI
   std::string experiment;        // MLFLOW_EXPERIMENT_NAME

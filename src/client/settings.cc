@@ -124,6 +124,8 @@ class Teller {
     add("retention_days", given_.retention_days != defaults.retention_days, "", "", std::to_string(o.retention_days));
     add("quota_mib", given_.quota_mib != defaults.quota_mib, "", "",
         o.quota_mib == 0 ? "none" : std::to_string(o.quota_mib));
+    add("spool_mib", given_.spool_mib != defaults.spool_mib, "MLOPS_SPOOL_MIB", environment_.spool_mib,
+        o.spool_mib == 0 ? "none" : std::to_string(o.spool_mib));
     add("exit_deadline", given_.exit_deadline != defaults.exit_deadline, "MLOPS_EXIT_DEADLINE_MS",
         environment_.exit_deadline_ms, millis(o.exit_deadline));
     const SystemMetrics& given = given_.system_metrics;

@@ -35,6 +35,7 @@ Spooler* Artifacts::spooler() {
 void Artifacts::hash(buffer::ArtifactRow artifact) {
   if (!waiting_.insert(artifact.file.name).second) return;
   ++given_;
+  publish();
   spooler()->hash(std::move(artifact));
 }
 
@@ -52,9 +53,11 @@ Status Artifacts::opened(const buffer::Buffer& buffer, bool known_runs) {
   written_.clear();
   if (!std::exchange(looked_, true)) look(buffer);
   if (known_runs && !std::exchange(swept_, true)) sweep_contents(buffer);
-  auto unnamed = buffer.unnamed();
+  lost_ = 0;
+  auto unnamed = buffer.unnamed(&lost_);
   if (!unnamed.ok()) return unnamed.status();
   for (buffer::ArtifactRow& artifact : *unnamed) hash(std::move(artifact));
+  publish();
   return {};
 }
 
@@ -155,6 +158,12 @@ void Artifacts::synced() {
     ++done_;
   }
   written_.clear();
+  publish();
+}
+
+void Artifacts::publish() {
+  slot_->control()->artifacts_waiting.store(given_ - done_, std::memory_order_relaxed);
+  slot_->control()->artifacts_lost.store(lost_, std::memory_order_relaxed);
 }
 
 void Artifacts::freed(buffer::Freed freed) {

@@ -32,7 +32,7 @@ class Artifacts {
   void recovered(const buffer::Buffer& buffer, bool whole);
 
   bool anything() const { return !hashed_.empty(); }
-  void take();                       // what the spooler has done
+  void take();                        // what the spooler has done
   void describe(buffer::Beat* beat);  // into the next beat; its number is set
   void written(const buffer::Beat& beat);
   void synced();
@@ -48,6 +48,7 @@ class Artifacts {
  private:
   Spooler* spooler();
   void hash(buffer::ArtifactRow artifact);
+  void publish();  // on the control page
   void look(const buffer::Buffer& buffer);
   void sweep_contents(const buffer::Buffer& buffer);
 

@@ -181,6 +181,13 @@ Result<base::Mapping> checked_control(const std::string& slot_dir, bool writable
 Result<base::Mapping> open_control(const std::string& slot_dir) { return checked_control(slot_dir, false); }
 Result<base::Mapping> join_control(const std::string& slot_dir) { return checked_control(slot_dir, true); }
 
+SpoolState spool_state(const std::string& slot_dir) {
+  const auto map = open_control(slot_dir);
+  if (!map.ok()) return {};
+  const auto* control = reinterpret_cast<const journal::Control*>(map->data());
+  return {control->spool_bytes.load(), control->artifacts_waiting.load(), control->artifacts_lost.load()};
+}
+
 Status buffer_trouble(const SlotInfo& slot) {
   if (!slot.alive) return {};
   const auto map = open_control(slot.dir);

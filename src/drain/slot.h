@@ -35,6 +35,12 @@ Result<base::Mapping> open_control(const std::string& slot_dir);
 /// The same for writing: to take tickets of a slot that another process owns, as a forked child of its owner does.
 Result<base::Mapping> join_control(const std::string& slot_dir);
 
+/// What the control page says of the slot's artifacts; all 0 when there is none.
+struct SpoolState {
+  std::uint64_t bytes = 0, waiting = 0, lost = 0;
+};
+SpoolState spool_state(const std::string& slot_dir);
+
 /// Why the living owner of this slot cannot write its database; ok when it can, or when nobody owns the slot.
 Status buffer_trouble(const SlotInfo& slot);
 

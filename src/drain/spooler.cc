@@ -15,7 +15,6 @@
 
 #include "base/base.h"
 #include "base/file.h"
-#include "base/sha256.h"
 #include "base/snapshot.h"
 #include "model/artifact.h"
 
@@ -177,8 +176,7 @@ Status Spooler::read_source(const buffer::ArtifactRow& artifact, buffer::FileRow
   id.ctime_ns = number<std::int64_t>(pairs, model::kSourceCtime);
   id.size = row->size;
   if (most_bytes_ != 0 && control_->spool_bytes.load() + id.size > most_bytes_) {
-    return Status(StatusCode::failed_precondition,
-                  "the spool was full (spool_mib) when " + source + " was to be read");
+    return Status(StatusCode::failed_precondition, "the spool was full (spool_mib) when " + source + " was to be read");
   }
   if (Status s = base::make_dirs(spool_.in()); !s.ok()) return s;
   // Under another name until it is whole: a death leaves no half of it.
@@ -201,7 +199,7 @@ Status Spooler::read_source(const buffer::ArtifactRow& artifact, buffer::FileRow
 Status Spooler::digest(const std::string& path, buffer::FileRow* row) {
   const base::Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
   if (!fd) return base::errno_status(errno, "read", path);
-  base::Sha256 sum;
+  base::Digest sum;
   const auto buffer = std::make_unique<char[]>(kRead);
   std::uint64_t size = 0;
   for (;;) {

@@ -116,7 +116,8 @@ Status Worker::make_room() {
     std::vector<const model::RunRow*> ended;
     for (const auto& run : runs_.all()) {
       const model::RunRow& row = run->row;
-      if (row.status != RunStatus::running && row.end_ms > 0 && !run->touched && proof.whole(row)) ended.push_back(&row);
+      if (row.status != RunStatus::running && row.end_ms > 0 && !run->touched && proof.whole(row))
+        ended.push_back(&row);
     }
     std::sort(ended.begin(), ended.end(), [](const auto* a, const auto* b) { return a->end_ms < b->end_ms; });
     for (const model::RunRow* row : ended) {

@@ -146,7 +146,8 @@ std::int64_t Worker::wait_ms() const {
 
 /// The newest flush whose records are durable, and so are the bytes and names of artifacts recorded before it.
 std::uint64_t Worker::answered_durable(std::uint64_t flush, bool durable) {
-  if (durable_goals_.empty() || durable_goals_.back().first < flush) durable_goals_.emplace_back(flush, artifacts_.given());
+  if (durable_goals_.empty() || durable_goals_.back().first < flush)
+    durable_goals_.emplace_back(flush, artifacts_.given());
   std::uint64_t newest = 0;
   while (durable && !durable_goals_.empty() && durable_goals_.front().second <= artifacts_.done()) {
     newest = durable_goals_.front().first;
@@ -160,8 +161,8 @@ void Worker::answer(const Asked& a, bool durable) {
   shared_->buffered_flush = std::max(shared_->buffered_flush, a.flush);
   shared_->durable_flush = std::max(shared_->durable_flush, answered_durable(a.flush, durable));
   shared_->recovered = !sources_.others();
-  shared_->settled = shared_->recovered && !(dead_runs_open_ && options_.end_dead_runs) &&
-                     artifacts_.given() == artifacts_.done();
+  shared_->settled =
+      shared_->recovered && !(dead_runs_open_ && options_.end_dead_runs) && artifacts_.given() == artifacts_.done();
   shared_->changed.notify_all();
 }
 
@@ -182,6 +183,9 @@ void Worker::publish_stats() {
     disk_bytes_ = buffer_->disk_bytes();
   }
   s.disk_bytes = disk_bytes_;
+  s.spool_bytes = slot_->control()->spool_bytes.load();
+  s.artifacts_waiting = artifacts_.given() - artifacts_.done();
+  s.artifacts_lost = artifacts_.lost();
   s.beats = beats_;
   s.fsyncs = fsyncs_;
   const std::lock_guard lock(shared_->mutex);

@@ -11,6 +11,8 @@
 
 #include "base/base.h"
 #include "base/file.h"
+#include "base/hex.h"
+#include "buffer/spool.h"
 #include "ledger/remotes.h"
 #include "view/curve.h"
 #include "view/merge.h"
@@ -118,6 +120,7 @@ class ViewImpl : public View {
 
   Result<Series> series(std::string_view run_id, std::string_view metric) override;
   Result<std::vector<Curve>> curves(std::string_view run_id, const CurveOptions& options, Damage* damage) override;
+  Result<std::vector<ArtifactInfo>> artifacts(std::string_view run_id) override;
   Result<Health> health() override;
 
   std::vector<Status> problems() const override { return problems_; }
@@ -289,6 +292,33 @@ Result<std::vector<Curve>> ViewImpl::curves(std::string_view run_id, const Curve
     if (curve.x.empty()) continue;
     curve.metric = name;
     out.push_back(std::move(curve));
+  }
+  return out;
+}
+
+Result<std::vector<ArtifactInfo>> ViewImpl::artifacts(std::string_view run_id) {
+  Result<Found> found = find(run_id);
+  if (!found.ok()) return found.status();
+  std::vector<ArtifactInfo> out;
+  for (const Part& part : found->parts) {
+    Result<std::unique_ptr<buffer::Reader>> reader = open_beside(part.slot_dir);
+    if (!reader.ok()) return reader.status();
+    Result<std::vector<buffer::ArtifactRow>> rows = (*reader)->artifacts(part.row.uid);
+    if (!rows.ok()) return rows.status();
+    const buffer::Spool spool(part.slot_dir);
+    for (buffer::ArtifactRow& row : *rows) {
+      ArtifactInfo& info = out.emplace_back();
+      info.path = std::move(row.op.key);
+      if (!row.op.parent.zero()) info.model_id = row.op.parent.hex();
+      info.size = row.file.size;
+      info.time_ms = row.op.time_ms;
+      info.lost = row.file.lost;
+      const auto* digest = reinterpret_cast<const unsigned char*>(row.file.sha256.data());
+      info.sha256 = base::to_hex(digest, row.file.sha256.size());
+      if (!info.lost.empty()) continue;
+      Result<std::string> file = spool.find(row.file);
+      if (file.ok()) info.file = std::move(*file);
+    }
   }
   return out;
 }
