@@ -44,11 +44,12 @@ struct ModelInfo {
   Pairs params;            ///< of the model, at most 100; keys as a run's, values at most 6,000 characters
   Pairs tags;              ///< of the model; keys as a run's, values at most 8,000 characters
   Schema inputs, outputs;  ///< its signature
-  /// JSON as MLflow keeps an example: a pandas frame in "split" form ({"columns": …, "data": …}) for columns, a list of
-  /// rows for one tensor. Empty: none.
+  /// JSON: a pandas frame in "split" form ({"columns": […], "data": [[…]]}), or a list, the values of one tensor.
+  /// Empty: none.
   std::string input_example;
   /// What Python needs, as pip writes it: "onnxruntime==1.20.1". Empty: the flavor's packages, any version.
   std::vector<std::string> requirements;
+  std::string python = "3.11";  ///< its version there
   Pairs metadata;  ///< free texts in MLmodel
 };
 

@@ -13,7 +13,6 @@
 #include "base/base.h"
 #include "base/file.h"
 #include "base/hex.h"
-#include "base/sha256.h"
 #include "client/dataset.h"
 #include "client/json_text.h"
 #include "client/run_impl.h"
@@ -66,7 +65,7 @@ Result<std::string> digest_and_size(const std::string& path, std::uint64_t* size
   if (!S_ISREG(st.st_mode)) {
     return Status(StatusCode::failed_precondition, path + " is no regular file: a digest is of a file's bytes");
   }
-  base::Sha256 sha;
+  base::Digest sha;
   std::string block(kRead, '\0');
   *size = 0;
   for (;;) {
@@ -77,9 +76,10 @@ Result<std::string> digest_and_size(const std::string& path, std::uint64_t* size
     *size += static_cast<std::uint64_t>(n);
     sha.update(std::string_view(block.data(), static_cast<std::size_t>(n)));
   }
-  const std::string digest = sha.finish();
+  std::string digest = sha.finish_hex();
   if (digest.empty()) return Status(StatusCode::internal, "the crypto library cannot take a digest");
-  return base::to_hex(reinterpret_cast<const unsigned char*>(digest.data()), 8);
+  digest.resize(16);
+  return digest;
 }
 
 }  // namespace
@@ -110,7 +110,7 @@ Result<Dataset> file_dataset(std::string_view name, const std::string& path) {
   dataset.name = name;
   dataset.digest = std::move(*digest);
   dataset.source_type = "local";
-  dataset.source = "{\"uri\": " + client::json_text(real) + "}";
+  dataset.source = "{\"uri\": " + client::json_string(real) + "}";
   dataset.profile = "{\"num_bytes\": " + std::to_string(size) + "}";
   if (Status s = model::check_dataset(dataset, {}); !s.ok()) return s;
   return dataset;
@@ -144,7 +144,9 @@ Result<Dataset> columns_dataset(std::string_view name, const std::vector<Column>
   return dataset;
 }
 
-namespace client {
+MLOPS_NAMESPACE_END
+
+namespace mlops::client {
 
 Status append_op(RunState* run, model::Op* op) {
   op->run = run->uid;
@@ -161,6 +163,19 @@ Status ended_status(const RunState& run) {
 
 Status put_input(RunState* run, const Dataset& dataset, std::string_view context) {
   if (Status s = model::check_dataset(dataset, context); !s.ok()) return s;
+  const struct {
+    std::string_view key, what;
+    const std::string& value;
+  } fields[] = {{model::kDataSource, "source", dataset.source},
+                {model::kSchema, "schema", dataset.schema},
+                {model::kProfile, "profile", dataset.profile}};
+  for (const auto& field : fields) {
+    if (field.value.empty()) continue;
+    if (Status s = check_json(field.value); !s.ok()) {
+      return Status(s.code(), "the " + std::string(field.what) + " of dataset \"" + dataset.name +
+                                  "\" is no JSON text: " + std::string(s.message()));
+    }
+  }
   {
     const std::lock_guard<std::mutex> lock(run->core->mutex);
     if (run->ended) return ended_status(*run);
@@ -177,11 +192,6 @@ Status put_input(RunState* run, const Dataset& dataset, std::string_view context
     op.pairs.emplace_back(std::string(model::kTagPrefix) + key, value);
     bytes += key.size() + value.size() + 16;
   }
-  const struct {
-    std::string_view key;
-    const std::string& value;
-  } fields[] = {
-      {model::kDataSource, dataset.source}, {model::kSchema, dataset.schema}, {model::kProfile, dataset.profile}};
   for (const auto& field : fields) {
     if (field.value.empty()) continue;
     if (field.value.size() <= kInRecord / 4) {
@@ -200,13 +210,15 @@ Status put_input(RunState* run, const Dataset& dataset, std::string_view context
     op.pairs.emplace_back(std::string(field.key) + "@", name);
   }
   if (bytes > kInRecord) {
-    return Status(StatusCode::invalid_argument, "the tags of dataset \"" + std::string(dataset.name) +
+    return Status(StatusCode::invalid_argument, "the tags of dataset \"" + dataset.name +
                                                     "\" are more than a record takes (40,000 bytes): shorten them");
   }
   return append_op(run, &op);
 }
 
-}  // namespace client
+}  // namespace mlops::client
+
+MLOPS_NAMESPACE_BEGIN
 
 Status Run::log_input(const Dataset& dataset, std::string_view context) noexcept {
   if (impl_ == nullptr) return client::moved_from();

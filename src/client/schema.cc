@@ -1,6 +1,7 @@
 // Schema: MLflow's JSON for columns and tensors, as its own client writes it.
 #include <charconv>
 
+#include "client/dataset.h"
 #include "client/json_text.h"
 #include "mlops/dataset.h"
 #include "model/limits.h"
@@ -55,9 +56,13 @@ Status wrong(std::string_view name, const char* rule) {
 
 }  // namespace
 
-namespace client {
+MLOPS_NAMESPACE_END
+
+namespace mlops::client {
 const char* tensor_type_name(DataType type) { return name_of(type).tensor; }
-}  // namespace client
+}  // namespace mlops::client
+
+MLOPS_NAMESPACE_BEGIN
 
 Schema& Schema::column(std::string_view name, DataType type, bool required) {
   const char* const type_name = name_of(type).column;
@@ -70,7 +75,7 @@ Schema& Schema::column(std::string_view name, DataType type, bool required) {
     wrong_ = s;
   } else {
     if (!entries_.empty()) entries_ += ", ";
-    entries_ += "{\"type\": \"" + std::string(type_name) + "\", \"name\": " + client::json_text(name) +
+    entries_ += "{\"type\": \"" + std::string(type_name) + "\", \"name\": " + client::json_string(name) +
                 ", \"required\": " + (required ? "true" : "false") + "}";
   }
   return *this;
@@ -95,7 +100,7 @@ Schema& Schema::tensor(std::string_view name, DataType type, std::vector<std::in
   for (const std::int64_t n : shape) sizes += (sizes.empty() ? "" : ", ") + std::to_string(n);
   if (!entries_.empty()) entries_ += ", ";
   entries_ += "{\"type\": \"tensor\", ";
-  if (!name.empty()) entries_ += "\"name\": " + client::json_text(name) + ", ";
+  if (!name.empty()) entries_ += "\"name\": " + client::json_string(name) + ", ";
   entries_ += "\"tensor-spec\": {\"dtype\": \"" + std::string(type_name) + "\", \"shape\": [" + sizes + "]}}";
   tensors_ = true;
   return *this;
@@ -105,7 +110,7 @@ std::string Schema::json() const { return "[" + entries_ + "]"; }
 
 std::string Schema::dataset_json() const {
   if (!tensors_) return "{\"mlflow_colspec\": " + json() + "}";
-  return "{\"mlflow_tensorspec\": {\"features\": " + client::json_text(json()) + ", \"targets\": null}}";
+  return "{\"mlflow_tensorspec\": {\"features\": " + client::json_string(json()) + ", \"targets\": null}}";
 }
 
 MLOPS_NAMESPACE_END
