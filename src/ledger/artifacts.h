@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <set>
 #include <string>
 #include <utility>
@@ -40,5 +41,39 @@ struct Upload {
   std::vector<Part> parts;  // numbers 1..
 };
 inline constexpr std::size_t kPartsInFrame = 200;  // of a new upload: their URLs are long
+
+/// One more artifact is delivered or dead. Its upload, if there was one, is over.
+struct Finished {
+  base::Uid run;
+  std::uint64_t seq = 0, bytes = 0;
+  bool dead = false;
+};
+
+/// What a ledger's file says of artifacts, all frames taken together; and about how many bytes of it are needed.
+class ArtifactBook {
+ public:
+  void take(const ArtifactPlace& place, std::size_t bytes);
+  void take(const Finished& finished);
+  /// A frame of an upload: of another id than the one at hand, a new one; without an id, the end of it.
+  void take(const Upload& part, const std::vector<std::uint32_t>& numbers, std::size_t bytes);
+  ArtifactPlace place(const base::Uid& run) const;  // a fresh one when unknown
+  const Upload* upload(const base::Uid& run, std::uint64_t seq) const;
+  const std::map<base::Uid, ArtifactPlace>& places() const { return places_; }
+  std::vector<Upload> uploads() const;
+  std::size_t live_bytes() const { return live_bytes_; }
+
+ private:
+  struct Kept {
+    Upload upload;
+    std::size_t bytes = 0;
+  };
+  using Key = std::pair<base::Uid, std::uint64_t>;
+  void forget(const Key& key);
+
+  std::map<base::Uid, ArtifactPlace> places_;
+  std::map<base::Uid, std::size_t> place_bytes_;
+  std::map<Key, Kept> uploads_;
+  std::size_t live_bytes_ = 0;
+};
 
 }  // namespace mlops::ledger

@@ -44,6 +44,7 @@ struct Content {
   std::map<std::uint64_t, Result> intents;  // in the order of their first frames
   std::map<Uid, std::uint64_t> intent_at;
   std::uint64_t next_intent = 0;
+  ArtifactBook artifacts;
   std::map<Uid, ModelState> models;
   std::map<Uid, std::size_t> model_bytes;
   std::size_t live_bytes = 0;
@@ -99,6 +100,11 @@ struct Content {
     sink.dead = [this](const DeadLetter& letter, std::size_t bytes) { take(letter, bytes); };
     sink.model = [this](const ModelState& model, std::size_t bytes) { take(model, bytes); };
     sink.intent = [this](const IntentResult& result, std::size_t bytes) { take(result, bytes); };
+    sink.artifacts = [this](const ArtifactPlace& place, std::size_t bytes) { artifacts.take(place, bytes); };
+    sink.finished = [this](const Finished& finished) { artifacts.take(finished); };
+    sink.upload = [this](const Upload& upload, const std::vector<std::uint32_t>& numbers, std::size_t bytes) {
+      artifacts.take(upload, numbers, bytes);
+    };
     const std::size_t end = parse_frames(file, sink);
     for (const auto& [at, kept] : dead) {  // lanes of older ledgers did not count the points among their dead letters
       const auto lane = lanes.find(kept.letter.run);
@@ -315,6 +321,103 @@ class FileLedger final : public Ledger {
     return {};
   }
 
+  ArtifactPlace artifacts(const Uid& run) const override {
+    const std::lock_guard guard(mutex_);
+    return content_.artifacts.place(run);
+  }
+
+  std::vector<ArtifactPlace> artifact_places() const override {
+    const std::lock_guard guard(mutex_);
+    std::vector<ArtifactPlace> all;
+    for (const auto& [run, place] : content_.artifacts.places()) all.push_back(place);
+    return all;
+  }
+
+  std::vector<Upload> uploads() const override {
+    const std::lock_guard guard(mutex_);
+    return content_.artifacts.uploads();
+  }
+
+  Status put(const ArtifactPlace& place) override {
+    const std::lock_guard guard(mutex_);
+    std::size_t bytes = 0;
+    if (Status s = append([&](std::uint64_t at) { return artifacts_frame(place, at); }, &bytes); !s.ok()) return s;
+    content_.artifacts.take(place, bytes);
+    return {};
+  }
+
+  Status put(const ArtifactPlace& place, const DeadLetter& letter) override {
+    const std::lock_guard guard(mutex_);
+    std::size_t first = 0, bytes = 0;
+    const auto both = [&](std::uint64_t at) {
+      const std::string frame = artifacts_frame(place, at);
+      first = frame.size();
+      return frame + dead_frame(letter, at + first);
+    };
+    if (Status s = append(both, &bytes); !s.ok()) return s;
+    content_.artifacts.take(place, first);
+    content_.take(letter, bytes - first);
+    return {};
+  }
+
+  Status finish(const Finished& finished, const DeadLetter* letter) override {
+    const std::lock_guard guard(mutex_);
+    std::size_t first = 0, bytes = 0;
+    const auto both = [&](std::uint64_t at) {
+      const std::string frame = finished_frame(finished, at);
+      first = frame.size();
+      return letter == nullptr ? frame : frame + dead_frame(*letter, at + first);
+    };
+    MLOPS_POINT("ledger.finish");
+    if (Status s = append(both, &bytes); !s.ok()) return s;
+    content_.artifacts.take(finished);
+    if (letter != nullptr) content_.take(*letter, bytes - first);
+    return {};
+  }
+
+  Status begin(const Upload& upload) override {
+    const std::lock_guard guard(mutex_);
+    std::size_t bytes = 0;
+    const auto frames = [&](std::uint64_t at) {
+      const std::string none = no_upload_frame(upload.run, upload.seq, at);
+      return none + upload_frames(upload, at + none.size());
+    };
+    if (Status s = append(frames, &bytes); !s.ok()) return s;
+    std::vector<std::uint32_t> numbers(upload.parts.size());
+    for (std::size_t i = 0; i < numbers.size(); ++i) numbers[i] = static_cast<std::uint32_t>(i + 1);
+    Upload none;
+    none.run = upload.run;
+    none.seq = upload.seq;
+    content_.artifacts.take(none, {}, 0);
+    content_.artifacts.take(upload, numbers, bytes);
+    return {};
+  }
+
+  Status put_part(const Upload& upload, std::size_t index) override {
+    const std::lock_guard guard(mutex_);
+    std::size_t bytes = 0;
+    MLOPS_POINT("ledger.part");
+    if (Status s = append([&](std::uint64_t at) { return part_frame(upload, index, at); }, &bytes); !s.ok()) return s;
+    Upload part;
+    part.run = upload.run;
+    part.seq = upload.seq;
+    part.id = upload.id;
+    part.parts.push_back({upload.parts[index].etag, {}, {}});
+    content_.artifacts.take(part, {static_cast<std::uint32_t>(index + 1)}, bytes);
+    return {};
+  }
+
+  Status forget_upload(const Uid& run, std::uint64_t seq) override {
+    const std::lock_guard guard(mutex_);
+    if (content_.artifacts.upload(run, seq) == nullptr) return {};
+    if (Status s = append([&](std::uint64_t at) { return no_upload_frame(run, seq, at); }, nullptr); !s.ok()) return s;
+    Upload none;
+    none.run = run;
+    none.seq = seq;
+    content_.artifacts.take(none, {}, 0);
+    return {};
+  }
+
   Status note_health(const LiveState& state) override {
     return base::replace_file(dir_ + "/live", encode_live(state), false);
   }
@@ -322,7 +425,7 @@ class FileLedger final : public Ledger {
   Status sync() override {
     const std::lock_guard guard(mutex_);
     if (!fd_) return closed();
-    if (end_ > kCompactAbove && end_ / 4 > content_.live_bytes) {
+    if (end_ > kCompactAbove && end_ / 4 > content_.live_bytes + content_.artifacts.live_bytes()) {
       if (Status s = compact(); !s.ok()) return s;
     }
     MLOPS_POINT("ledger.sync");
@@ -366,6 +469,8 @@ class FileLedger final : public Ledger {
     for (const auto& [at, kept] : content_.dead) bytes += dead_frame(kept.letter, bytes.size());
     for (const auto& [uid, model] : content_.models) bytes += model_frame(model, bytes.size());
     for (const auto& [at, kept] : content_.intents) bytes += intent_frame(kept.result, bytes.size());
+    for (const auto& [run, place] : content_.artifacts.places()) bytes += artifacts_frame(place, bytes.size());
+    for (const Upload& upload : content_.artifacts.uploads()) bytes += upload_frames(upload, bytes.size());
     auto fd = open_file(fresh, O_RDWR | O_CREAT | O_TRUNC);
     if (!fd.ok()) return fd.status();
     if (Status s = write_all(fd->get(), bytes, 0, fresh); !s.ok()) return ::unlink(fresh.c_str()), s;
@@ -432,6 +537,8 @@ Result<Ledger::Snapshot> Ledger::read(const std::string& slot_dir, const std::st
   for (auto& [at, kept] : content.dead) out.dead.push_back(std::move(kept.letter));
   out.models = std::move(content.models);
   for (auto& [at, kept] : content.intents) out.intents[kept.result.uid] = std::move(kept.result);
+  out.artifacts = content.artifacts.places();
+  out.uploads = content.artifacts.uploads();
   if (auto live = base::read_file(dir + "/live", 1u << 20); live.ok()) {
     if (auto state = decode_live(*live)) out.live = std::move(*state);
   }

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "base/uid.h"
+#include "ledger/artifacts.h"
 #include "ledger/models.h"
 #include "mlops/status.h"
 
@@ -60,6 +61,7 @@ struct DeadLetter {
   std::uint64_t points = 0;  // among `count` records
   State state = State::refused;
   std::optional<std::string> key{}, value{};  // instead of the record's own
+  bool artifact = false;                      // of an artifact's record: counted in ArtifactPlace::dead, not in a lane
   bool dead() const { return state == State::refused || state == State::given_up; }
 };
 
@@ -115,6 +117,8 @@ class Ledger {
     std::map<Uid, Lane> lanes;
     std::vector<DeadLetter> dead;
     std::map<Uid, IntentResult> intents;
+    std::map<Uid, ArtifactPlace> artifacts;
+    std::vector<Upload> uploads;
     std::map<Uid, ModelState> models;
     LiveState live;
     bool held = false;  // some deliverer has the lock
@@ -134,6 +138,16 @@ class Ledger {
   virtual std::optional<IntentResult> intent(const Uid& uid) const = 0;
   virtual std::vector<IntentResult> intents() const = 0;                        // as they were first told of
   virtual Status put(const Lane& lane, const IntentResult& result) = 0;         // both, in one write
+  virtual ArtifactPlace artifacts(const Uid& run) const = 0;  // a fresh one when unknown
+  virtual std::vector<ArtifactPlace> artifact_places() const = 0;
+  virtual std::vector<Upload> uploads() const = 0;
+  virtual Status put(const ArtifactPlace& place) = 0;
+  virtual Status put(const ArtifactPlace& place, const DeadLetter& letter) = 0;  // both, in one write
+  /// With the letter (may be null) that says why it is dead, or is settled by this, in one write.
+  virtual Status finish(const Finished& finished, const DeadLetter* letter) = 0;
+  virtual Status begin(const Upload& upload) = 0;                          // instead of any other of this record
+  virtual Status put_part(const Upload& upload, std::size_t index) = 0;    // upload.parts[index] has its etag
+  virtual Status forget_upload(const Uid& run, std::uint64_t seq) = 0;     // over, or there is none
   virtual std::optional<ModelState> model(const Uid& uid) const = 0;
   virtual std::vector<ModelState> models(const Uid& run) const = 0;  // zero: of all runs
   virtual Status put(const ModelState& model) = 0;

@@ -125,6 +125,67 @@ TEST_F(GoldenLedger, WritesDecisionsAsTheSameBytes) {
   EXPECT_EQ(seen->lanes.at(uid_of(0x10)).parked_ms, 1'790'000'000'001);
 }
 
+// A run's files: some finished beyond the place, one dead, one upload in parts of which one part is there.
+TEST_F(GoldenLedger, WritesArtifactsAsTheSameBytes) {
+  ArtifactPlace place;
+  place.run = uid_of(0x10);
+  place.buffer_uid = uid_of(0x80);
+  place.buffer_generation = 2;
+  place.cursor = 5;
+  place.beyond = {7};
+  place.files = 2;
+  place.bytes = 3'000;
+  place.root = "mlflow-artifacts:/7/9f0c/artifacts";
+  Upload upload;
+  upload.run = uid_of(0x10);
+  upload.seq = 9;
+  upload.id = "up-1";
+  upload.part_size = 16u << 20;
+  upload.size = 33u << 20;
+  for (int i = 1; i <= 3; ++i) {
+    upload.parts.push_back({"", "http://s3/p?n=" + std::to_string(i), {{"x-amz-a", std::to_string(i)}}});
+  }
+  DeadLetter refused{uid_of(0x10), 8, 1, "artifact a/b.txt", "no such bucket", 1'790'000'000'000};
+  refused.artifact = true;
+  {
+    auto ledger = Ledger::open(slot, {"d", "http://127.0.0.1:5000"});
+    ASSERT_TRUE(ledger.ok()) << ledger.status().to_string();
+    ASSERT_TRUE((*ledger)->put(place).ok());
+    ASSERT_TRUE((*ledger)->begin(upload).ok());
+    upload.parts[1].etag = "\"e2\"";
+    ASSERT_TRUE((*ledger)->put_part(upload, 1).ok());
+    ASSERT_TRUE((*ledger)->finish({uid_of(0x10), 6, 500, false}, nullptr).ok());
+    ASSERT_TRUE((*ledger)->finish({uid_of(0x10), 8, 0, true}, &refused).ok());
+  }
+  const std::string now = base::read_file(folder() + "/ledger").value();
+  EXPECT_EQ(now, golden_bytes("ledger", "artifacts.v1", now));
+  base::remove_tree(folder()).ignore();
+  ASSERT_TRUE(base::make_dirs(folder()).ok());
+  std::filesystem::copy_file(golden_path("ledger", "artifacts.v1"), folder() + "/ledger");
+  const auto seen = Ledger::read(slot, "d");
+  ASSERT_TRUE(seen.ok()) << seen.status().to_string();
+  const ArtifactPlace& got = seen->artifacts.at(uid_of(0x10));
+  EXPECT_EQ(got.cursor, 5u);
+  EXPECT_EQ(got.beyond, (std::set<std::uint64_t>{6, 7, 8}));
+  EXPECT_EQ(got.files, 3u);
+  EXPECT_EQ(got.bytes, 3'500u);
+  EXPECT_EQ(got.dead, 1u);
+  EXPECT_EQ(got.root, place.root);
+  EXPECT_EQ(got.buffer_uid, uid_of(0x80));
+  ASSERT_EQ(seen->uploads.size(), 1u);
+  const Upload& up = seen->uploads[0];
+  EXPECT_EQ(up.id, "up-1");
+  EXPECT_EQ(up.part_size, 16u << 20);
+  EXPECT_EQ(up.size, 33u << 20);
+  ASSERT_EQ(up.parts.size(), 3u);
+  EXPECT_EQ(up.parts[0].etag, "");
+  EXPECT_EQ(up.parts[1].etag, "\"e2\"");
+  EXPECT_EQ(up.parts[1].url, "http://s3/p?n=2");
+  EXPECT_EQ(up.parts[2].headers, (std::vector<std::pair<std::string, std::string>>{{"x-amz-a", "3"}}));
+  ASSERT_EQ(seen->dead.size(), 1u);
+  EXPECT_TRUE(seen->dead[0].artifact);
+}
+
 TEST_F(GoldenLedger, ReadsAndGoesOn) {
   ASSERT_TRUE(base::make_dirs(folder()).ok());
   std::filesystem::copy_file(golden_path("ledger", "ledger.v1"), folder() + "/ledger");
