@@ -95,8 +95,8 @@ Column column(std::string_view name, const T* data, std::size_t rows) {
 
 /// What Run::log_input takes. Lengths are characters; they are MLflow's and its databases'.
 struct Dataset {
-  std::string name;                  ///< 1..500
-  std::string digest;                ///< 1..36; MLflow's own are 8 hex digits. With the name it is the dataset's identity
+  std::string name;    ///< 1..500
+  std::string digest;  ///< 1..36; MLflow's own are 8 hex digits. With the name it is the dataset's identity
   std::string source_type = "code";  ///< 1..36: "local", "http", "s3", "hugging_face", "code", …
   std::string source = "{}";         ///< JSON, 1..65,535: {"uri": "…"} and the like, by source_type
   std::string schema;                ///< JSON, at most 1,048,575; Schema::dataset_json()
@@ -113,8 +113,8 @@ MLOPS_API Result<Dataset> columns_dataset(std::string_view name, const std::vect
 
 /// The first 16 hex digits of the SHA-256 of its bytes: `sha256sum FILE | cut -c1-16`.
 MLOPS_API Result<std::string> digest_of_file(const std::string& path);
-/// 16 hex digits. With h = 0 first, for each column in turn: h = XXH3-64(name, seed h); h = XXH3-64(MLflow's name of its
-/// tensor type, seed h); h = XXH3-64(its bytes as they lie in memory, seed h). So order, names and types count.
+/// 16 hex digits. With h = 0 first, for each column in turn: h = XXH3-64(name, seed h); h = XXH3-64(MLflow's name of
+/// its tensor type, seed h); h = XXH3-64(its bytes as they lie in memory, seed h). So order, names and types count.
 MLOPS_API std::string digest_of_columns(const std::vector<Column>& columns);
 
 MLOPS_NAMESPACE_END

@@ -1,9 +1,9 @@
 // LoggedModel: a model of a run, with its files, as MLflow shows and loads it. docs/models.md.
 //
 // Run::log_model writes an MLflow model directory: the files as they are, and beside them `MLmodel`, the Python
-// environment where a flavor needs one to be loaded, an input example, and `mlops-manifest.json` (path, size and SHA-256
-// of every other file). On a server that has logged models (MLflow 3) it becomes one; on others its files are artifacts
-// of the run, below its name. The server decides at delivery.
+// environment where a flavor needs one to be loaded, an input example, and `mlops-manifest.json` (path, size and
+// SHA-256 of every other file). On a server that has logged models (MLflow 3) it becomes one; on others its files are
+// artifacts of the run, below its name. The server decides at delivery.
 #pragma once
 
 #include <cstdint>
@@ -50,14 +50,14 @@ struct ModelInfo {
   /// What Python needs, as pip writes it: "onnxruntime==1.20.1". Empty: the flavor's packages, any version.
   std::vector<std::string> requirements;
   std::string python = "3.11";  ///< its version there
-  Pairs metadata;  ///< free texts in MLmodel
+  Pairs metadata;               ///< free texts in MLmodel
 };
 
 /// Of a model that was logged, in this process. A cheap copy; thread-safe. Empty when made by default.
 class MLOPS_API LoggedModel {
  public:
   LoggedModel() noexcept = default;
-  const std::string& id() const noexcept;      ///< ours, 32 hex; tag mlops.uid of the logged model
+  const std::string& id() const noexcept;  ///< ours, 32 hex; tag mlops.uid of the logged model
   const std::string& name() const noexcept;
   const std::string& run_id() const noexcept;  ///< ours, of its run
   /// The server's id, "m-…". Blocks until delivery has made it there, at most `deadline`. unimplemented: the server has
@@ -65,7 +65,8 @@ class MLOPS_API LoggedModel {
   Result<std::string> server_id(Millis deadline = Millis(0)) const;
   /// A point of the run's metric `name` (as Run::log_metric) that is one of this model too, and of the dataset it was
   /// measured on. Where the server has no logged models it is one of the run. Not for hot loops: about 10 µs.
-  Status log_metric(std::string_view name, double value, std::int64_t step = 0, const Dataset* dataset = nullptr) noexcept;
+  Status log_metric(std::string_view name, double value, std::int64_t step = 0,
+                    const Dataset* dataset = nullptr) noexcept;
 
   struct Impl;  // private to src/client
   explicit LoggedModel(std::shared_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}

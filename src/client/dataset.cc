@@ -120,8 +120,9 @@ Result<Dataset> columns_dataset(std::string_view name, const std::vector<Column>
   Schema schema;
   for (const Column& c : columns) {
     if (size_of(c.type) == 0 || (c.data == nullptr && c.rows != 0) || c.rows != columns.front().rows) {
-      return Status(StatusCode::invalid_argument, "column \"" + std::string(c.name) +
-                                                      "\": columns are of one length, with data, of a type of fixed size");
+      return Status(
+          StatusCode::invalid_argument,
+          "column \"" + std::string(c.name) + "\": columns are of one length, with data, of a type of fixed size");
     }
     DataType type = c.type;  // a column's type that holds all values
     if (type == DataType::int8 || type == DataType::int16 || type == DataType::uint8 || type == DataType::uint16) {
@@ -138,8 +139,8 @@ Result<Dataset> columns_dataset(std::string_view name, const std::vector<Column>
   dataset.digest = digest_of_columns(columns);
   dataset.source = "{\"tags\": {\"mlflow.source.type\": \"LOCAL\"}}";
   dataset.schema = schema.dataset_json();
-  dataset.profile = "{\"num_rows\": " + std::to_string(rows) +
-                    ", \"num_elements\": " + std::to_string(rows * columns.size()) + "}";
+  dataset.profile =
+      "{\"num_rows\": " + std::to_string(rows) + ", \"num_elements\": " + std::to_string(rows * columns.size()) + "}";
   if (Status s = model::check_dataset(dataset, {}); !s.ok()) return s;
   return dataset;
 }
@@ -185,7 +186,8 @@ Status put_input(RunState* run, const Dataset& dataset, std::string_view context
   op.key = dataset.name;
   op.value = dataset.digest;
   op.pairs.emplace_back(model::kSourceType, dataset.source_type);
-  if (!context.empty()) op.pairs.emplace_back(std::string(model::kTagPrefix) + std::string(model::kContextTag), context);
+  if (!context.empty())
+    op.pairs.emplace_back(std::string(model::kTagPrefix) + std::string(model::kContextTag), context);
   std::size_t bytes = 0;
   for (const auto& [key, value] : dataset.tags) {
     if (key == model::kContextTag && !context.empty()) continue;

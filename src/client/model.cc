@@ -29,7 +29,9 @@ const std::string& nothing() {
   return *empty;
 }
 
-Status no_model() { return Status(StatusCode::failed_precondition, "this LoggedModel is of no model: log_model makes one"); }
+Status no_model() {
+  return Status(StatusCode::failed_precondition, "this LoggedModel is of no model: log_model makes one");
+}
 
 Status put_end(RunState* run, const base::Uid& uid, bool complete) {
   model::Op end;

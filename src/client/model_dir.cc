@@ -88,7 +88,8 @@ FlavorPlan plan(const ModelInfo& info, const std::string& data) {
       out.flavors = {{"cpp", {{"data", where}}}};
       break;
     case Flavor::onnx:
-      with_python("onnx", {{"data", where}, {"onnx_version", version_of(info.requirements, {"onnx"})}, {"code", "null"}},
+      with_python("onnx",
+                  {{"data", where}, {"onnx_version", version_of(info.requirements, {"onnx"})}, {"code", "null"}},
                   {"mlflow", "onnx", "onnxruntime"});
       break;
     case Flavor::xgboost:
@@ -156,9 +157,10 @@ void add_environment(const ModelInfo& info, std::vector<std::string> packages, M
   add(dir, "conda.yaml",
       "name: mlflow-env\nchannels:\n- conda-forge\ndependencies:\n- " + yaml_string("python=" + info.python) +
           "\n- pip\n- pip:\n" + list);
-  add(dir, "python_env.yaml", "python: " + yaml_string(info.python) +
-                                  "\nbuild_dependencies:\n- pip\n- setuptools\n- wheel\ndependencies:\n- -r "
-                                  "requirements.txt\n");
+  add(dir, "python_env.yaml",
+      "python: " + yaml_string(info.python) +
+          "\nbuild_dependencies:\n- pip\n- setuptools\n- wheel\ndependencies:\n- -r "
+          "requirements.txt\n");
 }
 
 /// "" or what MLmodel says of the example, which becomes a file.
@@ -262,8 +264,8 @@ Result<ModelDir> make_model_dir(const std::vector<ModelFile>& files, const Model
   }
   yaml += "model_size_bytes: " + std::to_string(bytes) + "\nmodel_uuid: \"" + uid.hex() + "\"\n" + example;
   if (!info.inputs.empty()) {
-    yaml += "signature:\n  inputs: " + yaml_string(info.inputs.json()) + "\n  outputs: " +
-            (info.outputs.empty() ? "null" : yaml_string(info.outputs.json())) + "\n  params: null\n";
+    yaml += "signature:\n  inputs: " + yaml_string(info.inputs.json()) +
+            "\n  outputs: " + (info.outputs.empty() ? "null" : yaml_string(info.outputs.json())) + "\n  params: null\n";
   }
   yaml += "utc_time_created: " + created + "\n";
   dir.history = history + "}, \"model_uuid\": \"" + uid.hex() + "\", \"utc_time_created\": " + created + "}";

@@ -50,8 +50,7 @@ TypeName name_of(DataType type) {
 }
 
 Status wrong(std::string_view name, const char* rule) {
-  return Status(StatusCode::invalid_argument,
-                "schema: \"" + std::string(model::cut_chars(name, 60)) + "\" " + rule);
+  return Status(StatusCode::invalid_argument, "schema: \"" + std::string(model::cut_chars(name, 60)) + "\" " + rule);
 }
 
 }  // namespace

@@ -18,8 +18,7 @@ class ModelsApi final : public Models {
 
   Answer run_links(std::string_view run_id, RunLinks* out) override {
     Reply reply;
-    Answer answer =
-        x_->get(Expect::object, std::string(kPrefix) + "runs/get?run_id=" + http::escape(run_id), &reply);
+    Answer answer = x_->get(Expect::object, std::string(kPrefix) + "runs/get?run_id=" + http::escape(run_id), &reply);
     if (answer.verdict == Verdict::ok && !read_links(reply, out)) return unexpected(answer, "run");
     return answer;
   }
@@ -42,8 +41,8 @@ class ModelsApi final : public Models {
     Reply reply;
     std::vector<RemoteLoggedModel> models;
     const std::string filter = "tags.`mlops.uid` = '" + std::string(uid) + "'";
-    Answer answer = x_->post(Expect::optional, "logged-models/search",
-                             encode_find_logged_model(experiment_id, filter), &reply);
+    Answer answer =
+        x_->post(Expect::optional, "logged-models/search", encode_find_logged_model(experiment_id, filter), &reply);
     if (answer.verdict != Verdict::ok) return answer;
     if (!read_logged_models(reply, &models)) return unexpected(answer, "list of models");
     const auto least = std::min_element(models.begin(), models.end(),

@@ -164,7 +164,8 @@ bool read_links(const Reply& reply, RunLinks* out) {
   bool whole = each(inputs, "dataset_inputs", [&](const json& item) {
     if (const json* d = field(item, "dataset")) out->datasets.emplace_back(text(*d, "name"), text(*d, "digest"));
   });
-  whole = whole && each(inputs, "model_inputs", [&](const json& item) { out->inputs.push_back(text(item, "model_id")); });
+  whole =
+      whole && each(inputs, "model_inputs", [&](const json& item) { out->inputs.push_back(text(item, "model_id")); });
   whole = whole && each(outputs, "model_outputs", [&](const json& item) {
             const std::string step = text(item, "step");
             std::int64_t n = 0;
@@ -189,9 +190,8 @@ bool read_logged_models(const Reply& reply, std::vector<RemoteLoggedModel>* out)
   out->clear();
   if (!reply.json) return false;
   bool whole = true;
-  const bool list = each(reply.json.get(), "models", [&](const json& item) {
-    whole = logged_model_of(item, &out->emplace_back()) && whole;
-  });
+  const bool list = each(reply.json.get(), "models",
+                         [&](const json& item) { whole = logged_model_of(item, &out->emplace_back()) && whole; });
   return list && whole;
 }
 

@@ -59,9 +59,8 @@ RunLane::Answer RunLane::find_or_create(Remote& remote, const model::Op& op, led
   mlflow::RemoteLoggedModel there;
   bool found = false;
   if (shared_->logged_models >= 0) {
-    Answer answer = call(0, [&] {
-      return remote.models().find_logged_model(state_.experiment_id, op.parent.hex(), &there, &found);
-    });
+    Answer answer = call(
+        0, [&] { return remote.models().find_logged_model(state_.experiment_id, op.parent.hex(), &there, &found); });
     if (answer.verdict != Verdict::unsupported && answer.verdict != Verdict::ok) return answer;
     shared_->logged_models = answer.verdict == Verdict::ok ? 1 : -1;
   }
@@ -137,7 +136,8 @@ RunLane::Answer RunLane::link_output(Remote& remote, const model::Op& op, const 
     return answer;
   }
   if (answer.verdict == Verdict::ok || waits(answer)) return answer;
-  return refuse(window_.alone_seq, "model " + op.key + " as an output of its run", std::string(answer.status.message()));
+  return refuse(window_.alone_seq, "model " + op.key + " as an output of its run",
+                std::string(answer.status.message()));
 }
 
 }  // namespace mlops::sync

@@ -87,7 +87,8 @@ RunLane::Answer RunLane::send_model_input(Remote& remote, const model::Op& input
   if (id.empty()) {
     const std::optional<ledger::ModelState> model = shared_->ledger->model(input.parent);
     if (model && model->state == ledger::ModelState::State::refused) {
-      return refuse(window_.alone_seq, "model " + model->name + " as an input", "the model was refused: " + model->reason);
+      return refuse(window_.alone_seq, "model " + model->name + " as an input",
+                    "the model was refused: " + model->reason);
     }
     if (model && model->server_id.empty() && model->state != ledger::ModelState::State::creating) return Answer();
     if (model) id = model->server_id;

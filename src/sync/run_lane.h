@@ -114,19 +114,19 @@ class RunLane final : public Lane {
   std::string* refusal_ = nullptr;  // while one record is sent again: its refusal goes here, and nothing is buried
   Backoff backoff_, parent_backoff_;
   bool identity_checked_ = false;
-  bool deleted_there_ = false;       // the server says so
-  bool needs_proof_ = false;         // read the watermark before anything is sent
-  bool first_proof_ = true;          // nothing of this run was sent by this engine yet
-  int lookups_left_ = 0;             // after a create of unknown fate: before it is sent again
-  std::uint64_t resend_points_ = 0;  // as many points from here on may be there already
-  int model_lookups_left_ = 0;       // the same of a logged model's create
-  base::Uid looked_for_;             // that model
-  std::int64_t wait_ms_ = 0;         // what a part of a window waits for, without a request
+  bool deleted_there_ = false;             // the server says so
+  bool needs_proof_ = false;               // read the watermark before anything is sent
+  bool first_proof_ = true;                // nothing of this run was sent by this engine yet
+  int lookups_left_ = 0;                   // after a create of unknown fate: before it is sent again
+  std::uint64_t resend_points_ = 0;        // as many points from here on may be there already
+  int model_lookups_left_ = 0;             // the same of a logged model's create
+  base::Uid looked_for_;                   // that model
+  std::int64_t wait_ms_ = 0;               // what a part of a window waits for, without a request
   std::vector<std::string> model_ids_;     // of the window's model metrics
   std::vector<base::Uid> pending_models_;  // ended, not finalized
   bool models_loaded_ = false;
   static constexpr std::int64_t kModelPollMs = 100;
-  int doubtful_ = 0;                 // windows in a row without an answer: the next ones are smaller
+  int doubtful_ = 0;  // windows in a row without an answer: the next ones are smaller
   std::map<std::string, std::vector<model::Point>> histories_;  // read back, for this window
   std::vector<std::size_t> picks_;                              // scratch
 };

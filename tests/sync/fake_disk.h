@@ -246,6 +246,7 @@ class Disk {
     std::vector<ledger::DeadLetter> dead;
     std::vector<ledger::IntentResult> intents;
     std::map<base::Uid, ledger::ModelState> models;
+    ledger::ArtifactBook artifacts;
   };
   /// The process that has the ledger dies: what it writes from now on is not there; with `power`, what it did not fsync
   /// neither.
@@ -275,6 +276,8 @@ class Disk {
     snapshot.dead = now_.dead;
     for (const ledger::IntentResult& result : now_.intents) snapshot.intents[result.uid] = result;
     snapshot.models = now_.models;
+    snapshot.artifacts = now_.artifacts.places();
+    snapshot.uploads = now_.artifacts.uploads();
     snapshot.live = live_;
     snapshot.held = held_by_ != 0;
     return snapshot;
@@ -357,6 +360,61 @@ class Disk {
       }
       d_->now_.intents.push_back(result);
       return status;
+    }
+    ledger::ArtifactPlace artifacts(const base::Uid& run) const override {
+      std::lock_guard<std::mutex> lock(d_->mu_);
+      return d_->now_.artifacts.place(run);
+    }
+    std::vector<ledger::ArtifactPlace> artifact_places() const override {
+      std::lock_guard<std::mutex> lock(d_->mu_);
+      std::vector<ledger::ArtifactPlace> all;
+      for (const auto& [run, place] : d_->now_.artifacts.places()) all.push_back(place);
+      return all;
+    }
+    std::vector<ledger::Upload> uploads() const override {
+      std::lock_guard<std::mutex> lock(d_->mu_);
+      return d_->now_.artifacts.uploads();
+    }
+    Status put(const ledger::ArtifactPlace& place) override {
+      std::lock_guard<std::mutex> lock(d_->mu_);
+      if (d_->held_by_ == mine_) d_->now_.artifacts.take(place, 0);
+      return Status();
+    }
+    Status put(const ledger::ArtifactPlace& place, const ledger::DeadLetter& letter) override {
+      Status status = put(place);
+      return status.ok() ? add_dead(letter) : status;
+    }
+    Status finish(const ledger::Finished& finished, const ledger::DeadLetter* letter) override {
+      {
+        std::lock_guard<std::mutex> lock(d_->mu_);
+        if (d_->held_by_ == mine_) d_->now_.artifacts.take(finished);
+      }
+      return letter == nullptr ? Status() : add_dead(*letter);
+    }
+    Status begin(const ledger::Upload& upload) override {
+      std::lock_guard<std::mutex> lock(d_->mu_);
+      std::vector<std::uint32_t> numbers;
+      for (std::size_t i = 0; i < upload.parts.size(); ++i) numbers.push_back(static_cast<std::uint32_t>(i + 1));
+      if (d_->held_by_ == mine_) d_->now_.artifacts.take(upload, numbers, 0);
+      return Status();
+    }
+    Status put_part(const ledger::Upload& upload, std::size_t index) override {
+      std::lock_guard<std::mutex> lock(d_->mu_);
+      ledger::Upload part;
+      part.run = upload.run;
+      part.seq = upload.seq;
+      part.id = upload.id;
+      part.parts = {upload.parts[index]};
+      if (d_->held_by_ == mine_) d_->now_.artifacts.take(part, {static_cast<std::uint32_t>(index + 1)}, 0);
+      return Status();
+    }
+    Status forget_upload(const base::Uid& run, std::uint64_t seq) override {
+      std::lock_guard<std::mutex> lock(d_->mu_);
+      ledger::Upload none;
+      none.run = run;
+      none.seq = seq;
+      if (d_->held_by_ == mine_) d_->now_.artifacts.take(none, {}, 0);
+      return Status();
     }
     std::optional<ledger::ModelState> model(const base::Uid& uid) const override {
       std::lock_guard<std::mutex> lock(d_->mu_);

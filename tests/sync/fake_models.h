@@ -29,7 +29,7 @@ struct FakeRunLinks {
 
 struct FakeLogged {
   bool has_models = true;
-  std::string refused_name;  // no model of this name is made
+  std::string refused_name;                    // no model of this name is made
   std::map<std::string, FakeLoggedModel> all;  // by id
   std::map<std::string, FakeRunLinks> runs;
 

@@ -84,7 +84,8 @@ TEST_P(ModelsAtEachRequest, TheServerHoldsTheSame) {
     EXPECT_EQ(rig.last.dead_letters, 0u);
     expected = rig.server.dump();
     requests = rig.server.requests();
-    EXPECT_NE(expected.find("dataset digits 0123 {\"uri\": \"/d\"} {}0 mlflow.data.context=training"), std::string::npos);
+    EXPECT_NE(expected.find("dataset digits 0123 {\"uri\": \"/d\"} {}0 mlflow.data.context=training"),
+              std::string::npos);
     if (c.age == Server::Age::v2_22) {
       EXPECT_NE(expected.find("recorded net {"), std::string::npos) << expected;
       EXPECT_EQ(expected.find("recorded left"), std::string::npos) << expected;  // given up: nothing to load

@@ -1,8 +1,8 @@
 // modeler: a program on the public API that logs datasets and models.
 //
 //   modeler ROOT MODELS EXPERIMENT [URI]
-// MODELS: a folder with model.onnx, model.ubj (XGBoost) and model.txt (LightGBM). Prints the run's id, then one line per
-// model: its name and our id. With a URI it delivers, and waits for that. Exit status 1 when a call fails.
+// MODELS: a folder with model.onnx, model.ubj (XGBoost) and model.txt (LightGBM). Prints the run's id, then one line
+// per model: its name and our id. With a URI it delivers, and waits for that. Exit status 1 when a call fails.
 #include <cstdio>
 #include <limits>
 #include <string>
@@ -89,11 +89,10 @@ int main(int argc, char** argv) {
   auto linear = run.log_model("linear", {{folder + "/model.onnx"}}, onnx);
   want("log_model onnx", linear.status());
 
-  auto boosted =
-      run.log_model("boosted", {{folder + "/model.ubj"}}, table_model(mlops::Flavor::xgboost, "xgboost"));
+  auto boosted = run.log_model("boosted", {{folder + "/model.ubj"}}, table_model(mlops::Flavor::xgboost, "xgboost"));
   want("log_model xgboost", boosted.status());
   auto light = run.log_model("light", {{folder + "/model.txt", "deep/er/model.txt"}},
-                                   table_model(mlops::Flavor::lightgbm, "lightgbm"));
+                             table_model(mlops::Flavor::lightgbm, "lightgbm"));
   want("log_model lightgbm", light.status());
   auto engine = run.log_model("engine v1", {{folder + "/model.onnx", "weights/a b%+é.bin"}, {folder + "/model.txt"}});
   want("log_model cpp", engine.status());
