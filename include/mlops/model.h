@@ -26,7 +26,8 @@ struct ModelFile {
   std::string path{};
 };
 
-/// How a model can be loaded. `data` is the path of its main file in the directory; empty: the first file.
+/// How a model can be loaded. `data` is the path of its main file in the directory; empty: the first file. That of
+/// onnx, xgboost and lightgbm is at the top of the directory: their loaders look for MLmodel beside it.
 enum class Flavor : int {
   cpp = 1,       ///< `cpp`: for programs that know what to do with the files; nothing of it is Python
   onnx = 2,      ///< `onnx` and `python_function`: mlflow.onnx.load_model, mlflow.pyfunc.load_model

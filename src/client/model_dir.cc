@@ -229,6 +229,11 @@ Result<ModelDir> make_model_dir(const std::vector<ModelFile>& files, const Model
   const auto main_file =
       std::find_if(dir.entries.begin(), dir.entries.end(), [&](const ModelEntry& e) { return e.path == data; });
   if (main_file == dir.entries.end()) return bad("the model's main file \"" + data + "\" is not among its files");
+  if (info.flavor != Flavor::cpp && info.flavor != Flavor::torchscript && data.find('/') != std::string::npos) {
+    return bad("the model's main file \"" + data +
+               "\" must be at the top of its folder: MLflow's loaders of this flavor "
+               "look for MLmodel beside it");
+  }
   if (info.flavor == Flavor::torchscript) {
     main_file->path = data = kTorchData;
     add(&dir, "data/pickle_module_info.txt", "mlflow.pytorch.pickle_module");

@@ -108,6 +108,9 @@ TEST(Model, BadInputIsNamedAndPromisesNothing) {
   info.params.resize(101, {"k", "v"});
   EXPECT_EQ(code("m", {{file}}, info), StatusCode::invalid_argument);
   info = {};
+  info.flavor = Flavor::onnx;
+  EXPECT_EQ(code("m", {{file, "deep/m.onnx"}}, info), StatusCode::invalid_argument);
+  info = {};
   info.step = -1;
   EXPECT_EQ(code("m", {{file}}, info), StatusCode::invalid_argument);
   info = {};

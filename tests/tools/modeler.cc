@@ -91,7 +91,7 @@ int main(int argc, char** argv) {
 
   auto boosted = run.log_model("boosted", {{folder + "/model.ubj"}}, table_model(mlops::Flavor::xgboost, "xgboost"));
   want("log_model xgboost", boosted.status());
-  auto light = run.log_model("light", {{folder + "/model.txt", "deep/er/model.txt"}},
+  auto light = run.log_model("light", {{folder + "/model.txt"}, {folder + "/model.onnx", "deep/er/extra.bin"}},
                              table_model(mlops::Flavor::lightgbm, "lightgbm"));
   want("log_model lightgbm", light.status());
   auto engine = run.log_model("engine v1", {{folder + "/model.onnx", "weights/a b%+é.bin"}, {folder + "/model.txt"}});
