@@ -56,6 +56,7 @@ Outcome RunLane::send_again(Remote& remote, const model::RunRow& row, ledger::De
     refusal_ = &refusal;
     const Answer answer = while_active(remote, row, [&] { return send_one(remote, *letter); });
     refusal_ = nullptr;
+    if (wait_ms_ != 0) return wait(std::exchange(wait_ms_, 0), Answer());
     if (answer.verdict != Verdict::ok) return settle(answer);
   }
   ledger::Lane next = state_;

@@ -54,6 +54,8 @@ def about(uri):
            "outputs": info.signature.outputs.to_dict() if info.signature and info.signature.outputs else None}
     if model.saved_input_example_info:
         example = model.load_input_example(uri if os.path.isdir(uri) else mlflow.artifacts.download_artifacts(uri))
+        if isinstance(example, dict):  # of named tensors; ours have one
+            (example,) = example.values()
         out["example"] = np.asarray(example).tolist()
     return out
 
