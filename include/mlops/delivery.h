@@ -18,6 +18,8 @@ struct DeliverProgress {
   std::uint64_t total = 0;      ///< points to deliver that are known so far
   std::uint64_t delivered = 0;  ///< of them
   std::uint64_t runs_total = 0, runs_done = 0;
+  std::uint64_t files_total = 0, files_delivered = 0;            ///< artifacts, delivered before included
+  std::uint64_t file_bytes_total = 0, file_bytes_delivered = 0;  ///< of them
   double points_per_second = 0;
   double seconds_left = -1;  ///< estimate; -1 unknown
   Status last_error;         ///< OK while all goes well
@@ -38,6 +40,8 @@ struct DeliverOptions {
 struct DeliverReport {
   std::uint64_t runs = 0, points = 0, requests = 0, retries = 0, dead_letters = 0;
   std::uint64_t waiting = 0;  ///< points not delivered at the end
+  std::uint64_t files = 0, file_bytes = 0;                  ///< artifacts delivered now
+  std::uint64_t files_waiting = 0, file_bytes_waiting = 0;  ///< artifacts not delivered at the end
   std::uint64_t parked = 0;   ///< runs that wait for somebody to act
   Status status;              ///< OK when nothing waits
 };

@@ -17,6 +17,7 @@
 #include "mlops/metric.h"
 #include "mlops/model.h"
 #include "mlops/options.h"
+#include "mlops/registry.h"
 #include "mlops/status.h"
 
 MLOPS_NAMESPACE_BEGIN
@@ -130,6 +131,11 @@ class MLOPS_API Run {
   Status log_table(const std::vector<TableColumn>& columns, std::string_view artifact_file) noexcept;
   /// Drawn (.svg) or as numbers (.json: {"edges": [], "counts": []}).
   Status log_histogram(const Histogram& histogram, std::string_view artifact_file) noexcept;
+  /// A new version of the registered model `name` (made when it is not there) with the files below `artifact_path` of
+  /// this run's artifacts; empty: all of them. Accepted at once, offline too; the version appears on the server once
+  /// the artifacts logged before are there. Also after end. invalid_argument names what no server takes.
+  Result<Pending> register_model(std::string_view artifact_path, std::string_view name,
+                                 const RegisterOptions& options = {});
 
   /// The run used this dataset; `context` is what for ("training", "eval", …; tag mlflow.data.context; may be empty).
   /// Name and digest are its identity: a server keeps source, schema and profile of the first that has them, and

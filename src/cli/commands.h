@@ -5,8 +5,11 @@
 
 namespace mlops::cli {
 
+Command artifacts_command();
 Command delete_command();
+Command gate_command();
 Command gc_command();
+Command models_command();
 Command remote_command();
 Command restore_command();
 Command roots_command();

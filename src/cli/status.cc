@@ -19,7 +19,8 @@ void print_json(const std::string& root, const Health& h) {
   out.field("accepted", h.accepted).field("merged", h.merged).field("buffered", h.buffered).field("durable", h.durable);
   out.key("dropped").begin_object();
   for (const auto& [reason, count] : h.dropped) out.field(reason, count);
-  out.end_object().field("disk_bytes", h.disk_bytes).key("buffer");
+  out.end_object().field("disk_bytes", h.disk_bytes).field("spool_bytes", h.spool_bytes);
+  out.field("artifacts_waiting", h.artifacts_waiting).field("artifacts_lost", h.artifacts_lost).key("buffer");
   put_status(h.buffer, &out);
   out.key("destinations").begin_array();
   for (const DestinationHealth& d : h.destinations) {
@@ -58,6 +59,11 @@ int print(const Common& common) {
     dropped += (dropped.empty() ? "" : ", ") + count_text(count) + " " + reason;
   }
   std::printf("dropped   %s\n", dropped.empty() ? "0" : dropped.c_str());
+  if (health->spool_bytes != 0 || health->artifacts_waiting != 0 || health->artifacts_lost != 0) {
+    std::printf("spool     %s of artifacts, %s not hashed yet, %s lost%s\n", bytes_text(health->spool_bytes).c_str(),
+                count_text(health->artifacts_waiting).c_str(), count_text(health->artifacts_lost).c_str(),
+                health->artifacts_lost == 0 ? "" : ": `mlops show` says why");
+  }
   if (!health->buffer.ok()) std::printf("buffer    %s\n", health->buffer.to_string().c_str());
   if (health->destinations.empty()) {
     std::printf("\nno destination yet: the buffer is the store; `mlops sync --to URI` delivers\n");
@@ -82,6 +88,7 @@ Command status_command() {
   command.about = "Exits with 1 while points wait for a destination.";
   command.json =
       R"({"root", "accepted", "merged", "buffered", "durable", "dropped": {reason: count}, "disk_bytes", )"
+      R"("spool_bytes", "artifacts_waiting", "artifacts_lost", )"
       R"("buffer": {"code", "message"}, "destinations": [{"name", "uri", "state", "delivered", "waiting", )"
       R"("dead_letters", "dropped", "retries", "requests", "bytes_sent", "lag_seconds", "last_error": {"code", "message"}, )"
       R"("advice"}]})";

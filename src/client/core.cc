@@ -70,6 +70,7 @@ void Core::starter_main() {
     options.credentials = want.credentials;
     options.reader = reader;
     options.durable_beat = [this] { return drain->durable_beat(); };
+    options.env = client::environment_variable;
     Result<std::unique_ptr<sync::Engine>> engine = sync::Engine::start(std::move(options));
     lock.lock();
     if (engine.ok()) {

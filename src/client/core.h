@@ -135,6 +135,7 @@ using detail::Core;
 struct Root {
   std::string path;
   Options options;
+  base::Placing placing;
   std::atomic<bool> closed{false};
   // Guarded by the registry's mutex:
   std::vector<WantedEngine> destinations;  // of every client; a core that joins later gets them too
@@ -168,6 +169,8 @@ Registry& registry();
 /// The open root of this folder, or a new one: locks a slot, maps the first segment, starts the threads. Counts a
 /// client.
 Result<Root*> open_root(const Options& options, const drain::SlotWish& wish);
+/// place_root, and what follows from it: the root is marked for other nodes, the journals' folder is there.
+Result<base::Placing> prepare_root(const std::string& root);
 /// Another slot of this root, taken over for a run it holds. unavailable when somebody has it.
 Result<Core*> add_core(Root* root, const std::string& slot_dir);
 /// Every core of the root delivers there from now on.

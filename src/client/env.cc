@@ -9,6 +9,7 @@
 
 #include "base/base.h"
 #include "base/file.h"
+#include "base/lease.h"
 #include "client/remotes.h"
 #include "http/http.h"
 #include "ledger/remotes.h"
@@ -144,6 +145,10 @@ Environment read_environment() {
   e.journal_mib = text("MLOPS_JOURNAL_MIB");
   e.spool_mib = text("MLOPS_SPOOL_MIB");
   e.exit_deadline_ms = text("MLOPS_EXIT_DEADLINE_MS");
+  e.journal = text("MLOPS_JOURNAL");
+  e.network_fs = text("MLOPS_NETWORK_FS");
+  e.lease_ms = text("MLOPS_LEASE_MS");
+  e.tmpdir = text("TMPDIR");
   e.tracking_uri = text("MLFLOW_TRACKING_URI");
   e.experiment = text("MLFLOW_EXPERIMENT_NAME");
   e.run_id = text("MLFLOW_RUN_ID");
@@ -186,6 +191,40 @@ Result<std::string> resolve_root(const std::string& given, const Environment& en
   std::string out = resolved.native();
   while (out.size() > 1 && out.back() == '/') out.pop_back();
   return out;
+}
+
+Result<base::Placing> place_root(const std::string& root, const Environment& e) {
+  base::Placing placing;
+  if (!e.network_fs.empty() && e.network_fs != "1" && !is_no(e.network_fs)) {
+    return out_of_range("MLOPS_NETWORK_FS", "1 or 0", "\"" + e.network_fs.substr(0, 40) + "\"");
+  }
+  if (!e.lease_ms.empty()) {
+    std::uint64_t number = 0;
+    if (Status s = read_number("MLOPS_LEASE_MS", e.lease_ms, 600, 3'600'000, &number); !s.ok()) return s;
+    base::set_lease_silence(Millis(static_cast<std::int64_t>(number)));
+  }
+  placing.network =
+      base::is_network_root(root) || (e.network_fs.empty() ? base::is_network_fs(root) : !is_no(e.network_fs));
+  std::vector<std::string> folders;
+  if (!e.journal.empty()) {
+    folders = {e.journal};
+  } else if (placing.network) {
+    if (!e.tmpdir.empty()) folders.push_back(e.tmpdir);
+    folders.insert(folders.end(), {"/tmp", "/var/tmp"});
+  }
+  for (const std::string& folder : folders) {
+    const bool good = folder.front() == '/' && folder.find('\n') == std::string::npos;
+    if (!good && !e.journal.empty()) return out_of_range("MLOPS_JOURNAL", "an absolute path", "\"" + folder + "\"");
+    if (!good || base::is_network_fs(folder) || (e.journal.empty() && !base::exists(folder))) continue;
+    placing.folder = folder;
+    while (placing.folder.size() > 1 && placing.folder.back() == '/') placing.folder.pop_back();
+    return placing;
+  }
+  if (folders.empty()) return placing;
+  return Status(StatusCode::failed_precondition,
+                (e.journal.empty() ? "TMPDIR, /tmp and /var/tmp are" : "MLOPS_JOURNAL (" + e.journal + ") is") +
+                    std::string(" on a network file system, where journals cannot be mapped: set MLOPS_JOURNAL to a "
+                                "folder on a disk of this node"));
 }
 
 Result<std::string> resolve_uri(const std::string& given, const Environment& environment, const std::string& root) {

@@ -14,7 +14,6 @@
 #include "client/pictures.h"
 #include "client/run_impl.h"
 #include "client/spool_in.h"
-#include "model/artifact.h"
 #include "model/limits.h"
 
 MLOPS_NAMESPACE_BEGIN
@@ -137,11 +136,9 @@ std::string tables_tag(RunState* run, std::string_view path) {
   return longer;
 }
 
-/// A random name as MLflow's client makes them; before 3.11 its first letter is none of a hexadecimal number, because
-/// what stands before it is a '%'.
-std::string picture_name(bool old) {
-  std::string hex = base::Uid::random().hex();
-  if (old) hex[0] = static_cast<char>('g' + (hex[0] >= 'a' ? hex[0] - 'a' + 10 : hex[0] - '0'));
+/// As MLflow's client names them: a random number of 128 bits, written as a UUID.
+std::string picture_name() {
+  const std::string hex = base::Uid::random().hex();
   return hex.substr(0, 8) + "-" + hex.substr(8, 4) + "-" + hex.substr(12, 4) + "-" + hex.substr(16, 4) + "-" +
          hex.substr(20);
 }
@@ -220,25 +217,13 @@ Status Run::log_image(const Image& image, std::string_view key, std::int64_t ste
   const Result<std::string> preview = client::encode_webp(client::shrink(*pixels, kPreviewSide));
   if (!preview.ok()) return preview.status();
 
-  const std::string now = std::to_string(base::now_ms());
-  const auto name = [&](char separator, char slash, bool old) {
-    std::string flat(key);
-    std::replace(flat.begin(), flat.end(), '/', slash);
-    return "images/" + flat + separator + "step" + separator + std::to_string(step) + separator + "timestamp" +
-           separator + now + separator + picture_name(old);
-  };
-  const std::string path = name('+', '~', false), old_path = name('%', '#', true);
-  RunState* run = impl_->state.get();
-  const auto put = [&](const std::string& bytes, const std::string& ending, const std::string& old_ending) {
-    ArtifactIn in;
-    in.bytes = bytes;
-    in.path = path + ending;
-    in.pairs.emplace_back(model::kPathBefore311, old_path + old_ending);
-    in.checked = true;
-    return client::put_artifact(run, in);
-  };
-  if (Status s = put(*png, ".png", ".png"); !s.ok()) return s;
-  if (Status s = put(*preview, "+compressed.webp", "%compressed.webp"); !s.ok()) return s;
+  // The form that the pages of 2.22 and of 3.x both read, and every server keeps as it is.
+  std::string name(key);
+  std::replace(name.begin(), name.end(), '/', '~');
+  name = "images/" + name + "+step+" + std::to_string(step) + "+timestamp+" + std::to_string(base::now_ms()) + "+" +
+         picture_name();
+  if (Status s = log_bytes(*png, name + ".png"); !s.ok()) return s;
+  if (Status s = log_bytes(*preview, name + "+compressed.webp"); !s.ok()) return s;
   return set_tag(kImagesTag, Value(true));
 }
 

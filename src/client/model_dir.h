@@ -1,7 +1,7 @@
 // ModelDir: the files that make a folder an MLflow model: MLmodel, the Python environment, the example, our manifest.
 //
 // MLmodel is written once, when the model is logged, and says nothing that a server decides: no run_id, no model_id, no
-// artifact_path (docs/adr/0021). Its YAML is of one kind: maps in blocks, and every value a JSON text.
+// artifact_path (docs/adr/0022). Its YAML is of one kind: maps in blocks, and every value a JSON text.
 #pragma once
 
 #include <cstdint>

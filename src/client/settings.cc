@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <optional>
 
+#include "base/lease.h"
 #include "client/env.h"
 #include "client/masked.h"
 #include "http/http.h"
@@ -109,6 +110,16 @@ class Teller {
         !checked.ok()) {
       out_.back().problem = std::string(checked.status().message());
     }
+    const Result<base::Placing> placing = client::place_root(in_force_.root, environment_);
+    std::string journal = "in the root", network = yes_no(base::is_network_root(in_force_.root));
+    if (placing.ok()) {
+      if (!placing->folder.empty()) journal = placing->folder;
+      network = yes_no(placing->network);
+    }
+    add("journal", false, "MLOPS_JOURNAL", environment_.journal, journal);
+    if (!placing.ok()) out_.back().problem = std::string(placing.status().message());
+    add("network_fs", false, "MLOPS_NETWORK_FS", environment_.network_fs, network);
+    add("lease", false, "MLOPS_LEASE_MS", environment_.lease_ms, millis(base::lease_silence()));
     add("deliver", !given_.deliver, "MLOPS_DELIVER", environment_.deliver, yes_no(in_force_.deliver));
   }
 

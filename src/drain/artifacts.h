@@ -38,6 +38,7 @@ class Artifacts {
   void synced();
   void freed(buffer::Freed freed);
   void answer_wish();
+  void wind_down();  // hashes no more
   void stop();
 
   /// Records seen, and those whose bytes' names are durable, since this process has the slot. Equal: nothing waits.
@@ -49,7 +50,7 @@ class Artifacts {
   Spooler* spooler();
   void hash(buffer::ArtifactRow artifact);
   void publish();  // on the control page
-  void look(const buffer::Buffer& buffer);
+  void look(const buffer::Buffer& buffer, bool known_runs);
   void sweep_contents(const buffer::Buffer& buffer);
 
   Slot* const slot_;

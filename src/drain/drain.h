@@ -26,6 +26,7 @@ struct DrainOptions {
   std::vector<base::Uid> evict{};  // at close: ended runs that are proved to be everywhere, whatever their age
   bool evict_deleted = false;      // of those also deleted ones that are not proved
   bool end_dead_runs = true;       // runs that a dead process left RUNNING are ended KILLED at their last record
+  bool publish = true;             // for other nodes, where the slot is on a network file system
 };
 
 struct DrainStats {

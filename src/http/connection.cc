@@ -16,6 +16,7 @@
 #include <tuple>
 
 #include "base/base.h"
+#include "http/auth.h"
 #include "http/head.h"
 #include "http/http.h"
 #include "http/transfer.h"
@@ -51,11 +52,6 @@ void append(std::unique_ptr<curl_slist, SlistFree>* list, const std::string& lin
   }
 }
 
-bool has_control(std::string_view text) {
-  return std::any_of(text.begin(), text.end(),
-                     [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; });
-}
-
 std::time_t read_date(const char* text) { return curl_getdate(text, nullptr); }
 
 class CurlConnection final : public Connection {
@@ -68,7 +64,7 @@ class CurlConnection final : public Connection {
     multi_.reset(curl_multi_init());
     if (!easy_ || !multi_) return {StatusCode::resource_exhausted, "no memory for an HTTP connection"};
     curl_multi_setopt(multi_.get(), CURLMOPT_MAXCONNECTS, 2L);  // ours, and one elsewhere
-    check_credentials();
+    auth_ = choose_auth(credentials_, uri_);
     if (credentials_.insecure_tls && uri_.scheme == "https")
       base::log(base::LogLevel::warn, "TLS certificates of " + uri_.host + " are NOT verified (insecure_tls is set)");
     return {};
@@ -76,14 +72,14 @@ class CurlConnection final : public Connection {
 
   Response send(const Request& request) override {
     if (request.elsewhere) return exchange(request);
-    if (!unusable_.ok()) return refusal(unusable_);
-    const bool use_callback = mode_ == Auth::callback;
-    if (use_callback && token_.empty()) token_ = ask_token();
+    if (!auth_.unusable.ok()) return refusal(auth_.unusable);
+    const bool use_callback = auth_.kind == Auth::Kind::callback;
+    if (use_callback && auth_.token.empty()) auth_.token = ask_token(credentials_);
     Response response = exchange(request);
     if (use_callback && response.fate == Fate::answered && response.status == 401) {
-      std::string again = ask_token();  // a 401 was not executed: repeating is safe
-      if (!again.empty() && again != token_) {
-        token_ = std::move(again);
+      std::string again = ask_token(credentials_);  // a 401 was not executed: repeating is safe
+      if (!again.empty() && again != auth_.token) {
+        auth_.token = std::move(again);
         response = exchange(request);
       }
     }
@@ -98,53 +94,6 @@ class CurlConnection final : public Connection {
   std::uint64_t bytes_sent() const override { return bytes_sent_.load(std::memory_order_relaxed); }
 
  private:
-  enum class Auth { none, basic, bearer, callback, sigv4 };
-
-  void check_credentials() {
-    const Credentials& c = credentials_;
-    if (c.aws_sigv4) {
-      mode_ = Auth::sigv4;
-    } else if (!c.username.empty() && !c.password.empty()) {
-      mode_ = Auth::basic;
-    } else if (!c.token.empty()) {
-      mode_ = Auth::bearer;
-    } else if (c.token_callback) {
-      mode_ = Auth::callback;
-    }
-    if (mode_ == Auth::bearer || mode_ == Auth::sigv4) token_ = std::string(strip(c.token));
-    auto unusable = [&](const std::string& why) {
-      unusable_ = Status(StatusCode::failed_precondition, uri_.text() + ": " + why);
-    };
-    if (mode_ != Auth::none && uri_.scheme == "http" && !c.allow_plain_http && !is_loopback(uri_.host))
-      return unusable(
-          "credentials would travel in clear text over http. Use an https URI, or set "
-          "Credentials::allow_plain_http if that network is trusted");
-    if (has_control(token_)) return unusable("the token has control characters (a line break inside?); set it again");
-    if (mode_ == Auth::sigv4 && (c.username.empty() || c.password.empty()))
-      return unusable("AWS SigV4 needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY");
-    if (mode_ == Auth::sigv4 && c.aws_region.empty()) return unusable("AWS SigV4 needs a region: set AWS_REGION");
-    if (mode_ == Auth::sigv4 && (has_control(c.aws_region) || has_control(c.aws_service)))
-      return unusable("the AWS region or service has control characters; set it again");
-    if (c.insecure_tls && !c.ca_file.empty())
-      return unusable("insecure TLS and a CA file exclude each other; remove MLFLOW_TRACKING_INSECURE_TLS");
-  }
-
-  std::string ask_token() {
-    std::string token;
-    try {
-      token = credentials_.token_callback();
-    } catch (...) {
-      base::log(base::LogLevel::warn, "the token callback threw; the request goes without a token");
-    }
-    token = std::string(strip(token));
-    if (has_control(token)) {
-      base::log(base::LogLevel::warn,
-                "the token callback returned control characters; the request goes without a token");
-      token.clear();
-    }
-    return token;
-  }
-
   static Response refusal(Status why) {
     Response response;
     response.fate = Fate::refused;
@@ -204,21 +153,22 @@ class CurlConnection final : public Connection {
 
   void set_credentials(CURL* easy, std::unique_ptr<curl_slist, SlistFree>* headers) {
     const Credentials& c = credentials_;
-    switch (mode_) {
-      case Auth::none:
+    switch (auth_.kind) {
+      case Auth::Kind::none:
         break;
-      case Auth::basic:
+      case Auth::Kind::basic:
         curl_easy_setopt(easy, CURLOPT_HTTPAUTH, static_cast<long>(CURLAUTH_BASIC));
         curl_easy_setopt(easy, CURLOPT_USERNAME, c.username.c_str());
         curl_easy_setopt(easy, CURLOPT_PASSWORD, c.password.c_str());
         break;
-      case Auth::bearer:
-      case Auth::callback:
-        if (!token_.empty()) append(headers, "Authorization: Bearer " + token_);
+      case Auth::Kind::bearer:
+      case Auth::Kind::callback:
+        if (!auth_.token.empty()) append(headers, "Authorization: Bearer " + auth_.token);
         break;
-      case Auth::sigv4:
+      case Auth::Kind::sigv4:
         set_signer(
-            easy, {c.username, c.password, token_, c.aws_region, c.aws_service.empty() ? "execute-api" : c.aws_service},
+            easy,
+            {c.username, c.password, auth_.token, c.aws_region, c.aws_service.empty() ? "execute-api" : c.aws_service},
             headers);
         break;
     }
@@ -551,42 +501,13 @@ class CurlConnection final : public Connection {
     }
   }
 
-  /// libcurl's words without anything that is secret, whatever it quotes.
-  std::string scrub(std::string text, const Request& request) const {
-    auto hide = [&](const std::string& secret) {
-      if (secret.size() < 4) return;
-      for (auto at = text.find(secret); at != text.npos; at = text.find(secret, at + 3))
-        text.replace(at, secret.size(), "***");
-    };
-    hide(credentials_.password);
-    hide(credentials_.token);
-    hide(token_);
-    if (request.elsewhere && request.elsewhere->sign) {
-      hide(request.elsewhere->sign->secret);
-      hide(request.elsewhere->sign->token);
-    }
-    if (request.elsewhere) {
-      const auto query = request.elsewhere->url.find('?');
-      if (query != std::string::npos) hide(request.elsewhere->url.substr(query + 1));
-    }
-    if (credentials_.proxy.find('@') != std::string::npos) {  // a proxy URL may carry a password
-      for (auto at = text.find('@'); at != text.npos; at = text.find('@', at + 1)) {
-        const auto begin = text.find_last_of("/' ", at);
-        const auto from = begin == text.npos ? 0 : begin + 1;
-        text.replace(from, at - from, "***");
-        at = from + 3;
-      }
-    }
-    for (char& c : text)
-      if (static_cast<unsigned char>(c) < 0x20) c = ' ';
-    return text;
+  std::string scrub(const char* text, const Request& request) const {
+    return http::scrub(text, credentials_, auth_.token, request);
   }
 
   const Uri uri_;
   const Credentials credentials_;
-  Status unusable_;
-  Auth mode_ = Auth::none;
-  std::string token_;
+  Auth auth_;
   std::vector<curl_socket_t> sockets_;  // open ones; outlives the handles, which close theirs through on_close
   std::unique_ptr<CURLM, MultiFree> multi_;
   std::unique_ptr<CURL, EasyFree> easy_;  // destroyed before the multi

@@ -14,6 +14,8 @@
 
 #include "base/base.h"
 #include "base/file.h"
+#include "base/lease.h"
+#include "base/place.h"
 #include "ledger/destination.h"
 #include "ledger/frames.h"
 
@@ -154,7 +156,8 @@ Registry& registry() {
 
 class FileLedger final : public Ledger {
  public:
-  FileLedger(std::string dir, base::FileLock lock) : dir_(std::move(dir)), lock_(std::move(lock)) {
+  FileLedger(std::string dir, base::FileLock lock, std::unique_ptr<base::Lease> lease)
+      : dir_(std::move(dir)), lock_(std::move(lock)), lease_(std::move(lease)) {
     const std::lock_guard guard(registry().mutex);
     registry().open.insert(this);
   }
@@ -418,13 +421,18 @@ class FileLedger final : public Ledger {
     return {};
   }
 
+  bool hold() override { return lease_ == nullptr || lease_->hold(); }
+  bool held() const override { return lease_ == nullptr || lease_->held(); }
+
   Status note_health(const LiveState& state) override {
+    if (!held()) return lost();
     return base::replace_file(dir_ + "/live", encode_live(state), false);
   }
 
   Status sync() override {
     const std::lock_guard guard(mutex_);
     if (!fd_) return closed();
+    if (!held()) return lost();
     if (end_ > kCompactAbove && end_ / 4 > content_.live_bytes + content_.artifacts.live_bytes()) {
       if (Status s = compact(); !s.ok()) return s;
     }
@@ -441,12 +449,14 @@ class FileLedger final : public Ledger {
 
  private:
   std::string path() const { return dir_ + "/ledger"; }
+  Status lost() const { return Status(StatusCode::unavailable, dir_ + ": another node may deliver from here now"); }
   Status closed() const { return Status(StatusCode::failed_precondition, path() + " is closed (a forked child?)"); }
 
   /// Frames at the end, in one write. On failure the file ends where it ended before, and nothing has changed.
   template <typename Make>
   Status append(const Make& make, std::size_t* bytes) {
     if (!fd_) return closed();
+    if (!held()) return lost();
     if (torn_) {
       if (::ftruncate(fd_.get(), static_cast<off_t>(end_)) != 0) return base::errno_status(errno, "truncate", path());
       torn_ = false;
@@ -488,6 +498,7 @@ class FileLedger final : public Ledger {
 
   const std::string dir_;
   base::FileLock lock_;
+  std::unique_ptr<base::Lease> lease_;  // null: not on a network file system
   mutable std::mutex mutex_;
   base::Fd fd_;
   Content content_;
@@ -517,7 +528,13 @@ Result<std::unique_ptr<Ledger>> Ledger::open(const std::string& slot_dir, const 
   if (Status s = base::make_dirs(dir); !s.ok()) return s;
   auto lock = base::FileLock::try_lock(dir + "/lock");
   if (!lock.ok()) return lock.status();
-  auto ledger = std::make_unique<FileLedger>(dir, std::move(*lock));
+  std::unique_ptr<base::Lease> lease;
+  if (base::is_network_root(base::root_of_slot(slot_dir))) {
+    auto taken = base::Lease::take(dir + "/lease");
+    if (!taken.ok()) return taken.status();
+    lease = std::move(*taken);
+  }
+  auto ledger = std::make_unique<FileLedger>(dir, std::move(*lock), std::move(lease));
   if (Status s = ledger->load(wanted); !s.ok()) return s;
   return std::unique_ptr<Ledger>(std::move(ledger));
 }
@@ -542,8 +559,13 @@ Result<Ledger::Snapshot> Ledger::read(const std::string& slot_dir, const std::st
   if (auto live = base::read_file(dir + "/live", 1u << 20); live.ok()) {
     if (auto state = decode_live(*live)) out.live = std::move(*state);
   }
-  out.held = base::FileLock::is_held(dir + "/lock");
+  out.held = base::FileLock::is_held(dir + "/lock") || held_elsewhere(slot_dir, name);
   return out;
+}
+
+bool Ledger::held_elsewhere(const std::string& slot_dir, const std::string& name) {
+  return base::is_network_root(base::root_of_slot(slot_dir)) &&
+         base::lease_alive_elsewhere(folder(slot_dir, name) + "/lease");
 }
 
 Result<std::vector<std::string>> Ledger::list(const std::string& slot_dir) {

@@ -107,8 +107,9 @@ struct LiveState {
 
 class Ledger {
  public:
-  /// Takes the lock; unavailable when another deliverer has it. Makes the folder. A torn tail is cut. An empty name
-  /// means destination_name(uri); another URI under the same name replaces the old one (remote set-url).
+  /// Takes the lock, and on a network file system the lease; unavailable when another deliverer has it. Makes the
+  /// folder. A torn tail is cut. An empty name means destination_name(uri); another URI under the same name replaces
+  /// the old one (remote set-url).
   static Result<std::unique_ptr<Ledger>> open(const std::string& slot_dir, const Destination& destination);
   /// Reads without the lock (for health, view, standing by, and the drain's check of cursors), also while another
   /// process appends or compacts. not_found when there is no such destination. Of the dead letters the newest 10,000.
@@ -125,6 +126,8 @@ class Ledger {
   };
   static Result<Snapshot> read(const std::string& slot_dir, const std::string& name);
   static Result<std::vector<std::string>> list(const std::string& slot_dir);  // destination names
+  /// A deliverer on another node has it: by its lease, on network file systems.
+  static bool held_elsewhere(const std::string& slot_dir, const std::string& name);
 
   virtual ~Ledger() = default;
   virtual const Destination& destination() const = 0;
@@ -153,6 +156,10 @@ class Ledger {
   virtual Status put(const ModelState& model) = 0;
   virtual Status note_health(const LiveState& state) = 0;
   virtual Status sync() = 0;  // fsync and, when it has grown, compact
+  /// False when the lease is lost, or may be soon: nothing may be sent, and nothing is written. Renews when due. Others
+  /// than the one thread that asks so ask `held`, which costs nothing.
+  virtual bool hold() { return true; }
+  virtual bool held() const { return true; }
 };
 
 }  // namespace mlops::ledger

@@ -88,6 +88,8 @@ Answer Api::probe(Server* out) {
   if (info.http_status == 0 && info.verdict != Verdict::ok) return info;  // nobody answered: that is the news
   if (info.verdict == Verdict::ok) {
     read_text_field(reply, "store_type", &out->store_type);
+    out->multipart_uploads = read_flag(reply, "multipart_uploads_enabled");
+    out->multipart_downloads = read_flag(reply, "multipart_downloads_enabled");
     out->whole_resend_ok = out->store_type == "SqlStore";  // the endpoint is as old as the fix: 3.10
   }
   request.path = "/version";

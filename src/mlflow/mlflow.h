@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -46,6 +47,7 @@ struct Server {
   bool whole_resend_ok = false;  // >= 3.10: a repeated batch of any shape is a no-op
   bool nan_resend_ok = false;    // >= 3.17.2
   std::string store_type;        // "SqlStore", "FileStore" (appends what is repeated), "" unknown
+  std::optional<bool> multipart_uploads, multipart_downloads;  // of the proxied store; unset: not said (before 3.15)
 };
 
 struct MetricPoint {
@@ -59,6 +61,7 @@ struct RemoteRun {
   std::string artifact_uri;
   Pairs params, tags;
   std::vector<std::pair<std::string, std::int64_t>> last_steps;  // of each metric, that of the latest point
+  std::vector<std::pair<std::string, double>> last_values;       // the same points
 };
 
 class Models;    // mlflow/models.h

@@ -11,6 +11,12 @@ namespace mlops::sync {
 
 using mlflow::Verdict;
 
+namespace {
+
+constexpr std::int64_t kFilesMs = 1'000;  // whoever brings the files says when they are there; this is for a lost word
+
+}  // namespace
+
 RunLane::RunLane(Shared* shared, ledger::Lane state, DeadMarks dead)
     : shared_(shared),
       state_(std::move(state)),
@@ -207,6 +213,11 @@ Outcome RunLane::step(Remote& remote) {
   limits.durable_beat = shared_->durable_beat();
   limits.starts = std::max<std::uint64_t>(1, row->starts);
   limits.attached = row->attached;
+  if (shared_->artifacts_delivered) {
+    limits.files_there = [this](std::uint64_t ticket) {
+      return shared_->artifacts_delivered(state_.run, base::Uid(), ticket);
+    };
+  }
   auto gather = [&]() {
     limits.skip_points_below = state_.watermark;
     // A window that got no answer several times comes in smaller ones: perhaps it is too much for one request.
@@ -227,6 +238,7 @@ Outcome RunLane::step(Remote& remote) {
   load_models();
   if (window_.empty() && again == nullptr && pending_models_.empty()) {
     gatherer_.release();
+    if (window_.held) return wait(kFilesMs, Answer());
     return out;  // dry
   }
   if (state_.server_id.empty()) {

@@ -182,6 +182,10 @@ bool Gatherer::take_op(const Item& item, const Limits& limits, Window* out, std:
       std::uint64_t start = 0;
       std::from_chars(op.key.data(), op.key.data() + op.key.size(), start);
       if (!limits.attached && start == limits.starts) {
+        if (limits.files_there && !limits.files_there(op.ticket)) {  // it ends on the server when its files are there
+          out->held = true;
+          return false;
+        }
         out->ends = true;
         out->end_seq = seq;
         out->end_status = static_cast<RunStatus>(op.number);

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -46,6 +47,7 @@ struct Window {
   bool lifecycle = false;  // alone in its window: the run is deleted, or restored
   bool deleted = false;
   std::uint64_t lifecycle_seq = 0;
+  bool held = false;  // it ends before a record that waits for files
   std::optional<model::Op> alone;  // an input, a model or its end: nothing else is in its window
   std::uint64_t alone_seq = 0;
   std::vector<model::Op> model_metrics;  // at most 100, which every server takes twice
@@ -78,6 +80,7 @@ class Gatherer {
     std::size_t max_points = 0, max_bytes = 0;
     std::uint64_t starts = 1;  // of the run now: an end of an older start is passed over
     bool attached = false;     // no status is sent for it
+    std::function<bool(std::uint64_t ticket)> files_there{};  // all artifact records up to there are delivered
   };
   /// The window that begins at `from`; empty when nothing durable is there.
   Status gather(std::uint64_t from, const Limits& limits, const DeadMarks& dead, Window* out,

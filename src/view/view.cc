@@ -12,6 +12,8 @@
 #include "base/base.h"
 #include "base/file.h"
 #include "base/hex.h"
+#include "base/place.h"
+#include "buffer/outbox.h"
 #include "buffer/spool.h"
 #include "ledger/remotes.h"
 #include "view/curve.h"
@@ -370,6 +372,15 @@ Result<std::unique_ptr<View>> View::open(const std::string& root) {
 }
 
 Result<std::unique_ptr<buffer::Reader>> open_beside(const std::string& slot_dir) {
+  // A living database of another node is not opened, on no file system: what is published of it is read.
+  if (const Result<std::string> local = base::local_half(slot_dir); !local.ok()) {
+    if (local.status().code() != StatusCode::unavailable) return local.status();
+    if (base::is_slot_alive(slot_dir) && base::is_network_root(base::root_of_slot(slot_dir))) {
+      Result<std::unique_ptr<buffer::OutboxReader>> outbox = buffer::open_outbox(slot_dir, true);
+      if (!outbox.ok()) return outbox.status();
+      return std::unique_ptr<buffer::Reader>(std::move(*outbox));
+    }
+  }
   std::error_code error;
   std::filesystem::path folder = std::filesystem::temp_directory_path(error);
   if (error) folder = "/tmp";

@@ -186,6 +186,69 @@ TEST_F(GoldenLedger, WritesArtifactsAsTheSameBytes) {
   EXPECT_TRUE(seen->dead[0].artifact);
 }
 
+// What became of registry intents.
+std::vector<IntentResult> intents() {
+  IntentResult sending{uid_of(0x30), IntentResult::State::sending, 16, "digits", "8", "7", 0, "", 1'790'000'000'002, 4};
+  IntentResult done = sending;
+  done.state = IntentResult::State::done;
+  IntentResult refused{
+      uid_of(0x40), IntentResult::State::refused, 9, "nobody", "", "", 2, "no \xff", 1'790'000'000'003, 5};
+  IntentResult failed{uid_of(0x50),
+                      IntentResult::State::condition_failed,
+                      7,
+                      "digits",
+                      "",
+                      "",
+                      5,
+                      "stands for 9",
+                      1'790'000'000'004,
+                      6};
+  return {sending, done, refused, failed};
+}
+
+TEST_F(GoldenLedger, WritesIntentsAsTheSameBytes) {
+  {
+    auto ledger = Ledger::open(slot, {"d", "http://127.0.0.1:5000"});
+    ASSERT_TRUE(ledger.ok()) << ledger.status().to_string();
+    std::uint64_t cursor = 4;
+    for (const IntentResult& result : intents()) ASSERT_TRUE((*ledger)->put(plain_lane(cursor++), result).ok());
+    EXPECT_EQ((*ledger)->intents().size(), 3u);
+    EXPECT_EQ((*ledger)->intent(uid_of(0x30))->state, IntentResult::State::done);
+    EXPECT_FALSE((*ledger)->intent(uid_of(0x31)).has_value());
+  }
+  const std::string now = base::read_file(folder() + "/ledger").value();
+  EXPECT_EQ(now, golden_bytes("ledger", "intents.v1", now));
+  const auto seen = Ledger::read(slot, "d");
+  ASSERT_EQ(seen->intents.size(), 3u);
+  const IntentResult& done = seen->intents.at(uid_of(0x30));
+  EXPECT_EQ(done.state, IntentResult::State::done);
+  EXPECT_EQ(done.verb, 16u);
+  EXPECT_EQ(done.model, "digits");
+  EXPECT_EQ(done.version, "8");
+  EXPECT_EQ(done.from, "7");
+  EXPECT_EQ(done.time_ms, 1'790'000'000'002);
+  EXPECT_EQ(done.seq, 4u);
+  EXPECT_EQ(seen->intents.at(uid_of(0x40)).words, "no \xff");
+  EXPECT_EQ(seen->intents.at(uid_of(0x40)).code, 2);
+  EXPECT_EQ(seen->intents.at(uid_of(0x50)).state, IntentResult::State::condition_failed);
+  EXPECT_EQ(seen->lanes.at(uid_of(0x10)).cursor, 7u);
+}
+
+TEST_F(GoldenLedger, OfIntentsTheNewestAreKept) {
+  auto ledger = Ledger::open(slot, {"d", "http://127.0.0.1:5000"});
+  ASSERT_TRUE(ledger.ok()) << ledger.status().to_string();
+  IntentResult result{uid_of(1), IntentResult::State::done, 9, "m", "1", "", 0, "", 1, 1};
+  for (std::size_t i = 0; i < kMostIntents + 5; ++i) {
+    for (std::size_t b = 0; b < 4; ++b) result.uid.bytes[b] = static_cast<std::uint8_t>(i >> (8 * b));
+    result.seq = i;
+    ASSERT_TRUE((*ledger)->put(plain_lane(i + 1), result).ok());
+  }
+  EXPECT_EQ((*ledger)->intents().size(), kMostIntents);
+  EXPECT_EQ((*ledger)->intents().front().seq, 5u);
+  ASSERT_TRUE((*ledger)->sync().ok());
+  EXPECT_EQ(Ledger::read(slot, "d")->intents.size(), kMostIntents);
+}
+
 // A logged model that is on the way, and one on a server without logged models.
 TEST_F(GoldenLedger, WritesModelsAsTheSameBytes) {
   ModelState made;

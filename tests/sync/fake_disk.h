@@ -119,6 +119,7 @@ class Buffer : public buffer::Reader {
       record.seq = run.row.next_seq++;
       record.beat = b_->beat_;
       record.op = op;
+      if (record.op.ticket == 0) record.op.ticket = ++b_->tickets_;
       run.records.push_back(record);
     }
     Buffer* b_;
@@ -275,9 +276,9 @@ class Disk {
     snapshot.lanes = now_.lanes;
     snapshot.dead = now_.dead;
     for (const ledger::IntentResult& result : now_.intents) snapshot.intents[result.uid] = result;
-    snapshot.models = now_.models;
     snapshot.artifacts = now_.artifacts.places();
     snapshot.uploads = now_.artifacts.uploads();
+    snapshot.models = now_.models;
     snapshot.live = live_;
     snapshot.held = held_by_ != 0;
     return snapshot;
@@ -367,54 +368,41 @@ class Disk {
     }
     std::vector<ledger::ArtifactPlace> artifact_places() const override {
       std::lock_guard<std::mutex> lock(d_->mu_);
-      std::vector<ledger::ArtifactPlace> all;
-      for (const auto& [run, place] : d_->now_.artifacts.places()) all.push_back(place);
-      return all;
+      std::vector<ledger::ArtifactPlace> out;
+      for (const auto& [uid, place] : d_->now_.artifacts.places()) out.push_back(place);
+      return out;
     }
     std::vector<ledger::Upload> uploads() const override {
       std::lock_guard<std::mutex> lock(d_->mu_);
       return d_->now_.artifacts.uploads();
     }
     Status put(const ledger::ArtifactPlace& place) override {
-      std::lock_guard<std::mutex> lock(d_->mu_);
-      if (d_->held_by_ == mine_) d_->now_.artifacts.take(place, 0);
-      return Status();
+      return change([&](State& s) { s.artifacts.take(place, 0); });
     }
     Status put(const ledger::ArtifactPlace& place, const ledger::DeadLetter& letter) override {
       Status status = put(place);
       return status.ok() ? add_dead(letter) : status;
     }
     Status finish(const ledger::Finished& finished, const ledger::DeadLetter* letter) override {
-      {
-        std::lock_guard<std::mutex> lock(d_->mu_);
-        if (d_->held_by_ == mine_) d_->now_.artifacts.take(finished);
-      }
+      change([&](State& s) { s.artifacts.take(finished); }).ignore();
       return letter == nullptr ? Status() : add_dead(*letter);
     }
     Status begin(const ledger::Upload& upload) override {
-      std::lock_guard<std::mutex> lock(d_->mu_);
       std::vector<std::uint32_t> numbers;
-      for (std::size_t i = 0; i < upload.parts.size(); ++i) numbers.push_back(static_cast<std::uint32_t>(i + 1));
-      if (d_->held_by_ == mine_) d_->now_.artifacts.take(upload, numbers, 0);
-      return Status();
+      for (std::uint32_t i = 1; i <= upload.parts.size(); ++i) numbers.push_back(i);
+      return change([&](State& s) {
+        s.artifacts.take(none(upload.run, upload.seq), {}, 0);
+        s.artifacts.take(upload, numbers, 0);
+      });
     }
     Status put_part(const ledger::Upload& upload, std::size_t index) override {
-      std::lock_guard<std::mutex> lock(d_->mu_);
-      ledger::Upload part;
-      part.run = upload.run;
-      part.seq = upload.seq;
+      ledger::Upload part = none(upload.run, upload.seq);
       part.id = upload.id;
-      part.parts = {upload.parts[index]};
-      if (d_->held_by_ == mine_) d_->now_.artifacts.take(part, {static_cast<std::uint32_t>(index + 1)}, 0);
-      return Status();
+      part.parts.push_back({upload.parts[index].etag, {}, {}});
+      return change([&](State& s) { s.artifacts.take(part, {static_cast<std::uint32_t>(index + 1)}, 0); });
     }
     Status forget_upload(const base::Uid& run, std::uint64_t seq) override {
-      std::lock_guard<std::mutex> lock(d_->mu_);
-      ledger::Upload none;
-      none.run = run;
-      none.seq = seq;
-      if (d_->held_by_ == mine_) d_->now_.artifacts.take(none, {}, 0);
-      return Status();
+      return change([&](State& s) { s.artifacts.take(none(run, seq), {}, 0); });
     }
     std::optional<ledger::ModelState> model(const base::Uid& uid) const override {
       std::lock_guard<std::mutex> lock(d_->mu_);
@@ -447,6 +435,18 @@ class Disk {
     }
 
    private:
+    static ledger::Upload none(const base::Uid& run, std::uint64_t seq) {
+      ledger::Upload upload;
+      upload.run = run;
+      upload.seq = seq;
+      return upload;
+    }
+    template <typename Change>
+    Status change(Change&& what) {
+      std::lock_guard<std::mutex> lock(d_->mu_);
+      if (d_->held_by_ == mine_) what(d_->now_);
+      return Status();
+    }
     Disk* d_;
     std::uint64_t mine_;
     ledger::Destination destination_;

@@ -94,6 +94,7 @@ class Server {
   std::size_t largest_batch = 0;
   std::size_t refused_batches = 0;  // of several points, as duplicates: a resend in a form this server cannot take
 
+  std::string artifact_root = "fake:/";
   FakeModels models;  // fake_registry.h
   FakeLogged logged;  // fake_models.h
 
@@ -227,7 +228,7 @@ class Server {
 /// A connection of the process `epoch`.
 class Client : public Remote {
  public:
-  Client(Server* server, std::uint64_t epoch) : s_(server), epoch_(epoch) {}
+  Client(Server* server, std::uint64_t epoch) : s_(server), epoch_(epoch), root_of_(server->artifact_root) {}
 
   Answer probe(mlflow::Server* out) override {
     return s_->exchange(epoch_, "probe", [&] {
@@ -379,7 +380,7 @@ class Client : public Remote {
     auto it = s_->runs.find(std::string(id));
     return it == s_->runs.end() || it->second.deleted ? nullptr : &it->second;
   }
-  static void show(const ServerRun& run, mlflow::RemoteRun* out) {
+  void show(const ServerRun& run, mlflow::RemoteRun* out) const {
     out->run_id = run.id;
     out->experiment_id = run.experiment;
     out->name = run.name;
@@ -387,10 +388,11 @@ class Client : public Remote {
     out->lifecycle_stage = run.deleted ? "deleted" : "active";
     out->tags.assign(run.tags.begin(), run.tags.end());
     out->params.assign(run.params.begin(), run.params.end());
-    out->artifact_uri = "fake:/" + run.id + "/artifacts";
+    out->artifact_uri = root_of_ + run.id + "/artifacts";
   }
   Server* s_;
   std::uint64_t epoch_;
+  const std::string root_of_;
   FakeRegistry registry_{&s_->models, [this](const char* what, const std::function<Answer()>& run) {
                            return s_->exchange(epoch_, what, run);
                          }};
