@@ -1,8 +1,15 @@
 #include "model/dataset.h"
 
+#include <algorithm>
+
 #include "model/limits.h"
 
 namespace mlops::model {
+
+bool is_part(const Op& artifact) {
+  return std::any_of(artifact.pairs.begin(), artifact.pairs.end(),
+                     [](const auto& pair) { return pair.first == kPartOf; });
+}
 
 Status check_dataset(const Dataset& dataset, std::string_view context) {
   const struct {

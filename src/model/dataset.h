@@ -25,6 +25,9 @@ inline constexpr std::size_t kDatasetNameChars = 500, kDigestChars = 36, kSource
                              kSchemaChars = 1'048'575, kProfileChars = 16'777'215, kInputTagKeyChars = 255,
                              kInputTagChars = 500;
 
+/// An artifact record with kPartOf.
+bool is_part(const Op& artifact);
+
 /// invalid_argument names the field, the rule and the mend.
 Status check_dataset(const Dataset& dataset, std::string_view context);
 

@@ -256,6 +256,11 @@ Outcome RunLane::step(Remote& remote) {
     out.step = Step::more;
     if (window_.empty() && again == nullptr) return waits_for_files ? wait(kModelPollMs, Answer()) : out;
   }
+  if (again != nullptr) return send_again(remote, *row, again);
+  if (state_.watermark > window_.begin) {  // a proof moved it: fewer points are left to send
+    gathered = gather();
+    if (!gathered.ok()) return local(gathered);
+  }
   if (window_.ends && models_left()) {
     if (window_.begin == window_.end_seq) {
       if (!models_let_end(remote, &out)) return out;
@@ -263,11 +268,6 @@ Outcome RunLane::step(Remote& remote) {
       window_.ends = false;
       window_.end = window_.end_seq;
     }
-  }
-  if (again != nullptr) return send_again(remote, *row, again);
-  if (state_.watermark > window_.begin) {  // a proof moved it: fewer points are left to send
-    gathered = gather();
-    if (!gathered.ok()) return local(gathered);
   }
   Answer sent = window_.lifecycle ? send(remote) : while_active(remote, *row, [&] { return send(remote); });
   if (wait_ms_ != 0) return wait(std::exchange(wait_ms_, 0), Answer());
