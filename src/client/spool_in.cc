@@ -218,6 +218,7 @@ Status put_artifact(RunState* run, const ArtifactIn& in) {
   if (Status s = append(run, in, name, size, in.pairs); !s.ok()) return s;
   incoming.keep();
   room.keep();
+  if (in.name != nullptr) *in.name = name.hex();
   MLOPS_POINT("spool.appended");
   if (in.move && !in.file.empty() && ::unlink(in.file.c_str()) != 0) {
     base::log(base::LogLevel::warn,

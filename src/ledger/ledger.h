@@ -17,6 +17,7 @@
 
 #include "base/uid.h"
 #include "ledger/artifacts.h"
+#include "ledger/models.h"
 #include "mlops/status.h"
 
 namespace mlops::ledger {
@@ -120,6 +121,7 @@ class Ledger {
     std::map<Uid, IntentResult> intents;
     std::map<Uid, ArtifactPlace> artifacts;
     std::vector<Upload> uploads;
+    std::map<Uid, ModelState> models;
     LiveState live;
     bool held = false;  // some deliverer has the lock
   };
@@ -147,9 +149,12 @@ class Ledger {
   virtual Status put(const ArtifactPlace& place, const DeadLetter& letter) = 0;  // both, in one write
   /// With the letter (may be null) that says why it is dead, or is settled by this, in one write.
   virtual Status finish(const Finished& finished, const DeadLetter* letter) = 0;
-  virtual Status begin(const Upload& upload) = 0;                        // instead of any other of this record
-  virtual Status put_part(const Upload& upload, std::size_t index) = 0;  // upload.parts[index] has its etag
-  virtual Status forget_upload(const Uid& run, std::uint64_t seq) = 0;   // over, or there is none
+  virtual Status begin(const Upload& upload) = 0;                          // instead of any other of this record
+  virtual Status put_part(const Upload& upload, std::size_t index) = 0;    // upload.parts[index] has its etag
+  virtual Status forget_upload(const Uid& run, std::uint64_t seq) = 0;     // over, or there is none
+  virtual std::optional<ModelState> model(const Uid& uid) const = 0;
+  virtual std::vector<ModelState> models(const Uid& run) const = 0;  // zero: of all runs
+  virtual Status put(const ModelState& model) = 0;
   virtual Status note_health(const LiveState& state) = 0;
   virtual Status sync() = 0;  // fsync and, when it has grown, compact
   /// False when the lease is lost, or may be soon: nothing may be sent, and nothing is written. Renews when due. Others

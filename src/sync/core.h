@@ -61,6 +61,7 @@ class Core : public std::enable_shared_from_this<Core> {
   Result<std::string> server_id(const base::Uid& run) const;
   std::optional<ledger::IntentResult> intent(const base::Uid& uid) const;
   std::uint64_t intents_waiting() const;
+  std::optional<ledger::ModelState> logged_model(const base::Uid& uid) const;
   bool is_deliverer() const;
   void retry_now();
   void stop(Millis deadline);

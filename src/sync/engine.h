@@ -59,6 +59,7 @@ class Engine {
   /// What became of a registry intent; nothing while it waits.
   virtual std::optional<ledger::IntentResult> intent(const base::Uid& uid) const = 0;
   virtual std::uint64_t intents_waiting() const = 0;
+  virtual std::optional<ledger::ModelState> logged_model(const base::Uid& uid) const = 0;  // nothing while it waits
   virtual bool is_deliverer() const = 0;
   virtual void retry_now() = 0;            // skip the current backoff (a person asked)
   virtual void stop(Millis deadline) = 0;  // ends the request in flight when it must; cursors are in the ledger

@@ -158,6 +158,14 @@ std::optional<ledger::IntentResult> Core::intent(const base::Uid& uid) const {
   return it->second;
 }
 
+std::optional<ledger::ModelState> Core::logged_model(const base::Uid& uid) const {
+  Lock lock(mu_);
+  if (ledger_) return ledger_->model(uid);
+  const auto it = standby_.models.find(uid);
+  if (it == standby_.models.end()) return std::nullopt;
+  return it->second;
+}
+
 std::uint64_t Core::intents_waiting() const {
   Lock lock(mu_);
   const auto it = entries_.find(model::kRegistry);

@@ -5,13 +5,14 @@
 #include <utility>
 
 #include "base/base.h"
+#include "model/dataset.h"
 
 namespace mlops::sync {
 namespace {
 
-constexpr std::int64_t kIdleMs = 5'000;      // a thread with nothing to do is let go after this long
-constexpr int kPlaceEvery = 256;             // files finished between two frames that hold a run's place
-constexpr std::size_t kProveAtOnce = 500;    // files of a folder whose sizes are read with one list
+constexpr std::int64_t kIdleMs = 5'000;    // a thread with nothing to do is let go after this long
+constexpr int kPlaceEvery = 256;           // files finished between two frames that hold a run's place
+constexpr std::size_t kProveAtOnce = 500;  // files of a folder whose sizes are read with one list
 constexpr int kFirstConnections = 2;
 
 /// Whose trouble is one: a bucket, the tracking server, the local disk.
@@ -70,7 +71,8 @@ void Uploads::see(const std::vector<model::RunRow>& rows) {
     if (stopping_) return;
     const auto seen = looked_.find(row.uid);
     const auto files = runs_.find(row.uid);
-    if (seen != looked_.end() && seen->second == row.next_seq && (files == runs_.end() || files->second->unready == 0)) {
+    if (seen != looked_.end() && seen->second == row.next_seq &&
+        (files == runs_.end() || files->second->unready == 0)) {
       continue;
     }
     look(lock, row.uid, row.next_seq);
@@ -165,6 +167,11 @@ void Uploads::merge(const base::Uid& run, const std::vector<buffer::ArtifactRow>
   std::set<std::string> paths;
   files->unready = 0;
   for (const buffer::ArtifactRow& row : rows) {
+    if (model::is_part(row.op)) {  // of a dataset's record, which the lane brings
+      const bool settle = ledger_ != nullptr && row.beat <= durable && !place.done(row.seq);
+      if (settle) ledger_->finish({run, row.seq, 0, false}, nullptr).ignore();
+      continue;
+    }
     const std::string key = row.op.parent.hex() + "/" + row.op.key;
     const bool rewrites = !paths.insert(key).second;
     const bool named = row.beat <= durable && row.file.beat != 0 && row.file.beat <= durable;
@@ -189,7 +196,8 @@ void Uploads::merge(const base::Uid& run, const std::vector<buffer::ArtifactRow>
     }
     auto it = files->items.find(row.seq);
     if (it == files->items.end()) {
-      it = files->items.emplace(row.seq, UploadItem(shared_->backoff_first.count(), shared_->backoff_most.count())).first;
+      it = files->items.emplace(row.seq, UploadItem(shared_->backoff_first.count(), shared_->backoff_most.count()))
+               .first;
       UploadItem& item = it->second;
       item.seq = row.seq;
       item.ticket = row.op.ticket;
@@ -227,7 +235,8 @@ void Uploads::make_ready(RunFiles* files, UploadItem* item, const buffer::Artifa
     item->upload = std::make_shared<ledger::Upload>(std::move(resumed->second));
     resumed_.erase(resumed);
     const ledger::Upload& upload = *item->upload;
-    const bool urls = std::any_of(upload.parts.begin(), upload.parts.end(), [](const auto& p) { return !p.url.empty(); });
+    const bool urls =
+        std::any_of(upload.parts.begin(), upload.parts.end(), [](const auto& p) { return !p.url.empty(); });
     bool fits = item->lost.empty() && upload.size == item->file.size && upload.part_size > 0 &&
                 upload.parts.size() == (upload.size + upload.part_size - 1) / upload.part_size;
     item->missing = 0;
@@ -537,7 +546,8 @@ void Uploads::start_workers() {
     it = workers_.erase(it);
   }
   work_cv_.notify_all();
-  const std::size_t wanted = std::min<std::size_t>(static_cast<std::size_t>(concurrency_.limit()), counts_.waiting_files);
+  const std::size_t wanted =
+      std::min<std::size_t>(static_cast<std::size_t>(concurrency_.limit()), counts_.waiting_files);
   while (workers_.size() < wanted) {
     auto worker = std::make_unique<Worker>();
     Worker* raw = worker.get();

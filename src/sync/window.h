@@ -10,6 +10,7 @@
 #include <deque>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -46,13 +47,17 @@ struct Window {
   bool lifecycle = false;  // alone in its window: the run is deleted, or restored
   bool deleted = false;
   std::uint64_t lifecycle_seq = 0;
-  bool held = false;             // it ends before a record that waits for files
+  bool held = false;  // it ends before a record that waits for files
+  std::optional<model::Op> alone;  // an input, a model or its end: nothing else is in its window
+  std::uint64_t alone_seq = 0;
+  std::vector<model::Op> model_metrics;  // at most 100, which every server takes twice
+  std::vector<std::uint64_t> model_metric_seqs;
   std::uint64_t all_points = 0;  // points between begin and end, sent now or not
   std::int64_t first_ms = 0;     // time of its first record
   bool empty() const { return end == begin; }
   bool sends() const {  // anything of it goes to the server
     return !points.empty() || !params.empty() || !tags.empty() || !deletes.empty() || !name.value.empty() || reopen ||
-           ends || lifecycle;
+           ends || lifecycle || alone || !model_metrics.empty();
   }
   void clear();
 };
