@@ -1,4 +1,5 @@
-# mlops_flags: what every translation unit of ours is compiled with. As a subproject we touch no global setting.
+# mlops_flags: what every translation unit of ours is compiled with. As a subproject we touch no global setting, and
+# what a parent project sets for its own files (-Werror, -fno-exceptions, no optimisation at all) does not break or slow ours.
 if(PROJECT_IS_TOP_LEVEL)
   find_program(MLOPS_CCACHE ccache)
   if(MLOPS_CCACHE AND NOT DEFINED CMAKE_CXX_COMPILER_LAUNCHER)
@@ -11,7 +12,15 @@ endif()
 
 add_library(mlops_flags INTERFACE)
 target_compile_options(mlops_flags INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -fvisibility=hidden
-  -fvisibility-inlines-hidden -fstack-protector-strong $<$<BOOL:${MLOPS_WERROR}>:-Werror>)
+  -fvisibility-inlines-hidden -fstack-protector-strong)
+if(MLOPS_WERROR)
+  target_compile_options(mlops_flags INTERFACE -Werror)
+else()
+  target_compile_options(mlops_flags INTERFACE -Wno-error -fexceptions -frtti)
+endif()
+if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
+  target_compile_options(mlops_flags INTERFACE -O2)
+endif()
 target_compile_definitions(mlops_flags INTERFACE $<$<BOOL:${MLOPS_FAULTS}>:MLOPS_FAULTS>)
 if(MLOPS_SANITIZE)
   target_compile_options(mlops_flags INTERFACE -fsanitize=${MLOPS_SANITIZE} -fno-omit-frame-pointer)

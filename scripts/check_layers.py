@@ -37,7 +37,7 @@ THIRD_PARTY = {
     "spdlog": (r"(spdlog|fmt)/.*", {"base": 1}),
     "OpenSSL, xxHash": (r"(openssl/.*|xxhash\.h)", {"base": 1}),
     "libcurl": (r"curl/.*", {"http": 1}),
-    "JSON library": (r"nlohmann/json\.hpp", {"mlflow": 3}),
+    "JSON library": (r"nlohmann/json\.hpp", {"mlflow": 3, "store": 1}),
     "JSON library, forward": (r"nlohmann/json_fwd\.hpp", {"mlflow": 99}),
     "CLI11": (r"CLI/.*", {"cli": 1}),
     "RE2": (r"re2/.*", {"cli": 1}),

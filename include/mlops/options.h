@@ -71,6 +71,9 @@ struct Options {
   std::uint64_t retention_mib = 2048;  ///< delivered data kept per root; oldest ended runs go first
   std::uint32_t retention_days = 30;
   std::uint64_t quota_mib = 0;  ///< the root's hard limit: above it new points are dropped, reason `quota`; 0 = none
+  /// Artifacts kept in this process's slot, in MiB; MLOPS_SPOOL_MIB. When it is full, delivered artifacts of ended runs
+  /// go, and then calls that log one are resource_exhausted. 0 = no limit but the disk's.
+  std::uint64_t spool_mib = 0;
   /// Bound of close and of process exit: drain, then try to deliver what waits; MLOPS_EXIT_DEADLINE_MS. An exit that
   /// finds the disk stuck ends at most two seconds later.
   Millis exit_deadline{10'000};

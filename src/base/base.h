@@ -14,6 +14,23 @@ std::uint64_t random_u64();  // per-thread generator, not for secrets
 std::uint64_t hash64(std::string_view bytes, std::uint64_t seed = 0);  // XXH3-64: checksums of our files
 std::string sha256_hex(std::string_view bytes);                        // OpenSSL EVP
 
+/// A digest of bytes that come piece by piece.
+class Digest {
+ public:
+  enum class Kind { sha256, md5 };  // md5 only where a protocol asks for it
+  explicit Digest(Kind kind = Kind::sha256);
+  Digest(const Digest&) = delete;
+  Digest& operator=(const Digest&) = delete;
+  ~Digest();
+  void update(std::string_view bytes);
+  std::string finish();  // the raw bytes; once
+  std::string finish_hex();
+
+ private:
+  void* state_;
+};
+std::string to_base64(std::string_view bytes);
+
 /// The log: spdlog to stderr, level from MLOPS_LOG (off, error, warn, info, debug; default warn). Never to stdout.
 /// One line per distinct message per minute, so that a broken network does not flood.
 enum class LogLevel { debug, info, warn, error };

@@ -7,6 +7,7 @@
 #include "base/base.h"
 #include "base/file.h"
 #include "buffer/envelope.h"
+#include "buffer/files.h"
 #include "buffer/kv.h"
 #include "buffer/rows.h"
 #include "buffer/store.h"
@@ -33,10 +34,13 @@ class OwnBuffer final : public StoreFace<Buffer> {
   }
 
   Status refresh() override { return {}; }
+  Result<std::vector<ArtifactRow>> unnamed() const override { return store_.unnamed(); }
+  Result<std::vector<BlobRow>> blobs() const override { return store_.blobs(); }
 
   Status write(const Beat& beat) override {
     const std::shared_ptr<Kv> kv = store_.kv();
     Batch batch;
+    FileRows files(kv.get(), &batch);
     std::unordered_map<Uid, std::uint64_t, base::UidHash> written_pairs;
     for (const Beat::RunPart& part : beat.runs) {
       const Uid& uid = part.row.uid;
@@ -57,8 +61,13 @@ class OwnBuffer final : public StoreFace<Buffer> {
         record.beat = beat.beat;
         record.op = op.op;
         batch.put(record_key(uid, op.seq), encode_op_record(record));
+        if (op.op.kind == model::OpKind::artifact) files.came(uid, op.seq, op.op);
       }
     }
+    for (const FileRow& file : beat.files) {
+      if (Status s = files.set(file); !s.ok()) return s;
+    }
+    files.finish(nullptr);
     for (const model::Op& op : beat.experiments) {
       Record record;
       record.beat = beat.beat;
@@ -99,7 +108,7 @@ class OwnBuffer final : public StoreFace<Buffer> {
     return {};
   }
 
-  Status evict(const Uid& run, std::uint64_t seq) override {
+  Status evict(const Uid& run, std::uint64_t seq, Freed* freed) override {
     const std::shared_ptr<Kv> kv = store_.kv();
     Result<model::RunRow> row = this->run(run);
     if (!row.ok()) return row.status();
@@ -140,10 +149,31 @@ class OwnBuffer final : public StoreFace<Buffer> {
     Batch batch;
     batch.erase_range(from, end);
     batch.put(uid_key('e', run), encode_evicted(until, points));
+    FileRows files(kv.get(), &batch);
+    if (s = files.drop(run, until); !s.ok()) return s;
+    files.finish(freed);
     MLOPS_POINT("buffer.evict");
     if (s = kv->write(batch); !s.ok()) return s;
     MLOPS_POINT("buffer.evicted");
     return kv->drop_files(from, end);
+  }
+
+  Status let_go(const Uid& run, const std::string& why, std::uint64_t beat, Freed* freed) override {
+    const std::shared_ptr<Kv> kv = store_.kv();
+    const Result<std::vector<ArtifactRow>> artifacts = this->artifacts(run);
+    if (!artifacts.ok()) return artifacts.status();
+    Batch batch;
+    FileRows files(kv.get(), &batch);
+    for (const ArtifactRow& artifact : *artifacts) {
+      if (artifact.file.beat == 0 || !artifact.file.lost.empty()) continue;
+      FileRow row = artifact.file;
+      row.lost = why;
+      row.beat = beat;
+      if (Status s = files.set(row); !s.ok()) return s;
+    }
+    files.finish(freed);
+    MLOPS_POINT("buffer.let_go");
+    return kv->write(batch);
   }
 
   Status flush_and_close() override {

@@ -59,6 +59,25 @@ struct MetricRow {
   model::Summary summary;
 };
 
+/// What is known of an artifact's bytes, by the name its record gives them (OpKind::artifact: value). They lie in the
+/// slot's spool (spool.h).
+struct FileRow {
+  Uid name;
+  std::string sha256;  // 32 bytes; empty when they were never read
+  std::uint64_t size = 0;
+  std::uint64_t beat = 0;  // that wrote this row: durable, bytes and name, once Control::durable_beat has reached it
+  std::string lost;        // why the bytes are not there, in words; empty: they are
+  Uid run;                 // whose record it is, and which
+  std::uint64_t seq = 0;
+};
+
+/// One artifact record of a run, with what became of its bytes. `file.beat` 0: they are not hashed and named yet.
+struct ArtifactRow {
+  std::uint64_t seq = 0, beat = 0;  // of the record
+  model::Op op;
+  FileRow file;
+};
+
 /// Read side. Thread-safe.
 class Reader {
  public:
@@ -76,6 +95,10 @@ class Reader {
       const std::function<void(std::uint64_t seq, std::uint64_t count, const Status&)>& damaged) const = 0;
   virtual Result<std::vector<model::Op>> experiments() const = 0;  // OpKind::experiment records, by name
   virtual Result<std::vector<model::JournalCursor>> cursors() const = 0;
+  /// not_found: unknown, or not hashed and named yet (the drain's spooler will).
+  virtual Result<FileRow> file(const Uid& name) const = 0;
+  /// The run's artifact records that retention has left, in order.
+  virtual Result<std::vector<ArtifactRow>> artifacts(const Uid& run) const = 0;
 };
 /// Another process's database; `scratch` is a folder for the secondary's own files (removed by the destructor).
 Result<std::unique_ptr<Reader>> open_secondary(const std::string& slot_dir, const std::string& scratch);
@@ -96,6 +119,21 @@ struct Beat {
   std::vector<model::Op> experiments;
   std::vector<model::JournalCursor> cursors;
   std::vector<Uid> writers_gone;  // cursors of finished journals to delete
+  /// Artifact bytes that are hashed now, or lost. Those the database does not know (evicted meanwhile) are passed over.
+  /// An artifact record among `ops` makes its own row, without a beat.
+  std::vector<FileRow> files;
+};
+
+/// What no row names any more: its file can go from the spool.
+struct Freed {
+  std::vector<std::string> contents;  // sha256
+  std::vector<Uid> incoming;          // not hashed yet
+  bool empty() const { return contents.empty() && incoming.empty(); }
+};
+/// Bytes of the spool by content, and how many file rows need them.
+struct BlobRow {
+  std::string sha256;
+  std::uint64_t size = 0, refs = 0;
 };
 
 /// Makes everything that the database library creates on first use, with a throw-away store in memory (about 3 ms, and
@@ -118,8 +156,13 @@ class Buffer : public Reader {
   virtual Status write(const Beat& beat) = 0;  // one WriteBatch, WAL, no fsync
   virtual Status sync() = 0;                   // fsync of the WAL
   virtual Status bump_generation() = 0;
-  /// Removes records of the run below `seq` (whole records only) and counts them in its row.
-  virtual Status evict(const Uid& run, std::uint64_t seq) = 0;
+  /// Removes records of the run below `seq` (whole records only), with their file rows, and counts them in its row.
+  virtual Status evict(const Uid& run, std::uint64_t seq, Freed* freed = nullptr) = 0;
+  /// The run's named files are lost from now on for this reason; their records and digests stay.
+  virtual Status let_go(const Uid& run, const std::string& why, std::uint64_t beat, Freed* freed) = 0;
+  /// Artifact records whose bytes have no name by content yet, in order of run and record.
+  virtual Result<std::vector<ArtifactRow>> unnamed() const = 0;
+  virtual Result<std::vector<BlobRow>> blobs() const = 0;
   virtual Status flush_and_close() = 0;  // memtable flushed; later calls fail
   virtual std::uint64_t disk_bytes() const = 0;
 };

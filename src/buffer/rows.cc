@@ -68,6 +68,12 @@ std::string record_key(const Uid& run, std::uint64_t seq) {
   append_big_endian(&key, seq, 8);
   return key;
 }
+std::string artifact_key(const Uid& run, std::uint64_t seq) {
+  std::string key = uid_key('a', run);
+  append_big_endian(&key, seq, 8);
+  return key;
+}
+std::string blob_key(std::string_view sha256) { return "b/" + std::string(sha256); }
 std::string experiment_key(std::string_view name) { return std::string("x/").append(name); }
 
 std::string after_prefix(std::string prefix) {
@@ -213,6 +219,43 @@ Status decode_cursor(std::string_view bytes, model::JournalCursor* cursor) {
   if (Status s = parse(bytes, &row, "cursor"); !s.ok()) return s;
   cursor->segment = row.segment();
   cursor->cell = row.cell();
+  return {};
+}
+
+std::string encode_file(const FileRow& file) {
+  pb::FileRow row;
+  row.set_sha256(file.sha256);
+  row.set_size(file.size);
+  row.set_beat(file.beat);
+  row.set_lost(file.lost);
+  row.set_run(bytes_of(file.run));
+  row.set_seq(file.seq);
+  return row.SerializeAsString();
+}
+Status decode_file(std::string_view bytes, FileRow* file) {
+  pb::FileRow row;
+  if (Status s = parse(bytes, &row, "file"); !s.ok()) return s;
+  if (!take_uid(row.run(), &file->run) || (!row.sha256().empty() && row.sha256().size() != 32))
+    return Status(StatusCode::data_loss, "the database holds a damaged file row");
+  file->sha256 = row.sha256();
+  file->size = row.size();
+  file->beat = row.beat();
+  file->lost = row.lost();
+  file->seq = row.seq();
+  return {};
+}
+
+std::string encode_blob(const BlobRow& blob) {
+  pb::BlobRow row;
+  row.set_size(blob.size);
+  row.set_refs(blob.refs);
+  return row.SerializeAsString();
+}
+Status decode_blob(std::string_view bytes, BlobRow* blob) {
+  pb::BlobRow row;
+  if (Status s = parse(bytes, &row, "blob"); !s.ok()) return s;
+  blob->size = row.size();
+  blob->refs = row.refs();
   return {};
 }
 

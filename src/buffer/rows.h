@@ -13,12 +13,14 @@ namespace mlops::buffer {
 inline constexpr std::uint32_t kDatabaseFormat = 1;
 inline constexpr std::string_view kIdentityKey = "i";
 
-/// "<room>/<uid>": room is one of r p e s c d.
+/// "<room>/<uid>": room is one of r p e s c d f a.
 std::string uid_key(char room, const Uid& uid);
 /// uid_key and four or eight big-endian bytes.
 std::string metric_key(const Uid& run, std::uint32_t metric);
 std::string cursor_key(const Uid& writer, std::uint32_t thread);
 std::string record_key(const Uid& run, std::uint64_t seq);
+std::string artifact_key(const Uid& run, std::uint64_t seq);  // its value is the name of the bytes, 16 bytes
+std::string blob_key(std::string_view sha256);
 std::string experiment_key(std::string_view name);
 /// First key after all that start with `prefix` (whose last byte is not 0xFF: rooms end in '/').
 std::string after_prefix(std::string prefix);
@@ -38,5 +40,9 @@ std::string encode_metric(const MetricRow& row);  // without its number
 Status decode_metric(std::string_view bytes, MetricRow* row);
 std::string encode_cursor(const model::JournalCursor& cursor);  // without writer and thread
 Status decode_cursor(std::string_view bytes, model::JournalCursor* cursor);
+std::string encode_file(const FileRow& row);  // without its name
+Status decode_file(std::string_view bytes, FileRow* row);
+std::string encode_blob(const BlobRow& row);  // without its digest
+Status decode_blob(std::string_view bytes, BlobRow* row);
 
 }  // namespace mlops::buffer

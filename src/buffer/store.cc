@@ -1,7 +1,10 @@
 // Store: see store.h.
 #include "buffer/store.h"
 
+#include <algorithm>
+#include <cstring>
 #include <map>
+#include <tuple>
 
 #include "buffer/envelope.h"
 #include "buffer/rows.h"
@@ -22,6 +25,21 @@ Status each_row(const Kv& kv, const std::string& prefix, Take&& take) {
     return row.ok();
   });
   return s.ok() ? row : s;
+}
+
+// The record of row->file.run and .seq; not there when it was evicted meanwhile or is damaged, which scan reports.
+Status read_artifact(const Kv& kv, ArtifactRow* row, bool* there) {
+  std::string bytes;
+  Record record;
+  row->seq = row->file.seq;
+  Status s = kv.get(record_key(row->file.run, row->seq), &bytes);
+  if (s.ok()) s = decode_record(bytes, row->seq, &record);
+  if (s.code() == StatusCode::not_found || s.code() == StatusCode::data_loss) return {};
+  if (!s.ok()) return s;
+  *there = true;
+  row->beat = record.beat;
+  row->op = std::move(record.op);
+  return {};
 }
 
 void join_evicted(std::uint64_t before, std::uint64_t points, model::RunRow* row) {
@@ -196,6 +214,75 @@ Result<std::vector<model::JournalCursor>> Store::cursors() const {
   });
   if (!s.ok()) return s;
   return cursors;
+}
+
+Result<FileRow> Store::file(const Uid& name) const {
+  FileRow row;
+  row.name = name;
+  std::string bytes;
+  Status s = kv()->get(uid_key('f', name), &bytes);
+  if (s.ok()) s = decode_file(bytes, &row);
+  if (s.code() == StatusCode::not_found || (s.ok() && row.beat == 0))
+    return Status(StatusCode::not_found, "the bytes " + name.hex() + " have no name by their content yet");
+  if (!s.ok()) return s;
+  return row;
+}
+
+Result<std::vector<ArtifactRow>> Store::artifacts(const Uid& run) const {
+  const std::shared_ptr<Kv> kv = this->kv();
+  std::vector<ArtifactRow> rows;
+  Status s = each_row(*kv, uid_key('a', run), [&](const Uid&, std::uint64_t seq, std::string_view value) {
+    ArtifactRow row;
+    row.file.run = run;
+    row.file.seq = seq;
+    if (value.size() != row.file.name.bytes.size()) return bad_key();
+    std::memcpy(row.file.name.bytes.data(), value.data(), value.size());
+    bool there = false;
+    Status read = read_artifact(*kv, &row, &there);
+    std::string bytes;
+    if (read.ok()) read = kv->get(uid_key('f', row.file.name), &bytes);
+    if (read.ok()) read = decode_file(bytes, &row.file);
+    if (!read.ok() && read.code() != StatusCode::not_found) return read;
+    if (there) rows.push_back(std::move(row));
+    return Status();
+  });
+  if (!s.ok()) return s;
+  return rows;
+}
+
+Result<std::vector<ArtifactRow>> Store::unnamed() const {
+  const std::shared_ptr<Kv> kv = this->kv();
+  std::vector<ArtifactRow> rows;
+  Status s = each_row(*kv, "f/", [&](const Uid& name, std::uint64_t, std::string_view value) {
+    ArtifactRow row;
+    row.file.name = name;
+    if (Status decoded = decode_file(value, &row.file); !decoded.ok() || row.file.beat != 0) return decoded;
+    row.seq = row.file.seq;
+    bool there = false;
+    Status read = read_artifact(*kv, &row, &there);
+    if (there) rows.push_back(std::move(row));
+    return read;
+  });
+  if (!s.ok()) return s;
+  std::sort(rows.begin(), rows.end(), [](const ArtifactRow& a, const ArtifactRow& b) {
+    return std::tie(a.file.run, a.seq) < std::tie(b.file.run, b.seq);
+  });
+  return rows;
+}
+
+Result<std::vector<BlobRow>> Store::blobs() const {
+  const std::shared_ptr<Kv> kv = this->kv();
+  std::vector<BlobRow> rows;
+  Status row;
+  Status s = kv->each("b/", after_prefix("b/"), [&](std::string_view key, std::string_view value) {
+    BlobRow& blob = rows.emplace_back();
+    blob.sha256 = key.substr(2);
+    row = blob.sha256.size() == 32 ? decode_blob(value, &blob) : bad_key();
+    return row.ok();
+  });
+  if (!s.ok()) return s;
+  if (!row.ok()) return row;
+  return rows;
 }
 
 }  // namespace mlops::buffer

@@ -24,6 +24,10 @@ class Store {
               const std::function<void(std::uint64_t seq, std::uint64_t count, const Status&)>& damaged) const;
   Result<std::vector<model::Op>> experiments() const;
   Result<std::vector<model::JournalCursor>> cursors() const;
+  Result<FileRow> file(const Uid& name) const;
+  Result<std::vector<ArtifactRow>> artifacts(const Uid& run) const;
+  Result<std::vector<ArtifactRow>> unnamed() const;
+  Result<std::vector<BlobRow>> blobs() const;
 
   std::shared_ptr<Kv> kv() const;
   void set(std::shared_ptr<Kv> kv, const Identity& identity);
@@ -48,6 +52,8 @@ class StoreFace : public Face {
   }
   Result<std::vector<model::Op>> experiments() const override { return store_.experiments(); }
   Result<std::vector<model::JournalCursor>> cursors() const override { return store_.cursors(); }
+  Result<FileRow> file(const Uid& name) const override { return store_.file(name); }
+  Result<std::vector<ArtifactRow>> artifacts(const Uid& run) const override { return store_.artifacts(run); }
 
  protected:
   Store store_;

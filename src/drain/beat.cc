@@ -76,14 +76,17 @@ Status Worker::write_some(bool* more) {
   if (!recovering) end_dead_runs();
 
   const bool moved = std::any_of(all.begin(), all.end(), [](const auto& s) { return s->moved; });
-  if (!runs_.anything() && !moved && !sources_.has_gone()) return {};
+  artifacts_.take();
+  if (!runs_.anything() && !moved && !sources_.has_gone() && !artifacts_.anything()) return {};
   buffer::Beat beat;
   runs_.pack(++beat_, &beat);
   sources_.describe(&beat);
+  artifacts_.describe(&beat);
   MLOPS_POINT("drain.packed");
   if (Status s = buffer_->write(beat); !s.ok()) return s;
   MLOPS_POINT("drain.written");
   slot_->control()->beat.store(beat_, std::memory_order_release);
+  artifacts_.written(beat);
   runs_.written(std::move(beat));
   bool pressure = false;
   if (writer_ != nullptr) {
@@ -111,6 +114,7 @@ Status Worker::beat() {
     }
     if (more) check_quota();
   }
+  artifacts_.recovered(*buffer_, sources_.whole());
   check_quota();
   return {};
 }
@@ -127,6 +131,7 @@ Status Worker::sync() {
   durable_points_ = points;
   slot_->control()->durable_beat.store(upto, std::memory_order_release);
   MLOPS_POINT("drain.durable");
+  artifacts_.synced();
   if (sources_.synced()) {
     dead_runs_open_ = true;
     last_dead_ = 0;

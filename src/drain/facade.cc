@@ -51,5 +51,15 @@ Result<std::vector<model::JournalCursor>> Facade::cursors() const {
   if (reader_ == nullptr) return why_;
   return reader_->cursors();
 }
+Result<buffer::FileRow> Facade::file(const buffer::Uid& name) const {
+  const std::shared_lock lock(mutex_);
+  if (reader_ == nullptr) return why_;
+  return reader_->file(name);
+}
+Result<std::vector<buffer::ArtifactRow>> Facade::artifacts(const buffer::Uid& run) const {
+  const std::shared_lock lock(mutex_);
+  if (reader_ == nullptr) return why_;
+  return reader_->artifacts(run);
+}
 
 }  // namespace mlops::drain

@@ -23,6 +23,8 @@ class Facade final : public buffer::Reader {
               const std::function<void(std::uint64_t, std::uint64_t, const Status&)>& damaged) const override;
   Result<std::vector<model::Op>> experiments() const override;
   Result<std::vector<model::JournalCursor>> cursors() const override;
+  Result<buffer::FileRow> file(const buffer::Uid& name) const override;
+  Result<std::vector<buffer::ArtifactRow>> artifacts(const buffer::Uid& run) const override;
 
  private:
   mutable std::shared_mutex mutex_;

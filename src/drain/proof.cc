@@ -5,6 +5,7 @@
 
 #include "base/base.h"
 #include "base/file.h"
+#include "drain/slot.h"
 #include "ledger/ledger.h"
 #include "ledger/remotes.h"
 
@@ -83,6 +84,24 @@ bool Proof::whole(const model::RunRow& row) const {
   return !ledgers_.empty() && std::all_of(ledgers_.begin(), ledgers_.end(), has);
 }
 
+std::uint64_t spool_bytes_of(const buffer::Reader& reader, const base::Uid& run) {
+  const auto artifacts = reader.artifacts(run);
+  std::uint64_t bytes = 0;
+  if (!artifacts.ok()) return 0;
+  for (const buffer::ArtifactRow& artifact : *artifacts) bytes += artifact.file.lost.empty() ? artifact.file.size : 0;
+  return bytes;
+}
+
+std::uint64_t usage_without_spools(const std::string& root) {
+  const std::uint64_t all = base::disk_usage(root);
+  std::uint64_t spools = 0;
+  const auto slots = find_slots(root);
+  if (slots.ok()) {
+    for (const SlotInfo& slot : *slots) spools += base::disk_usage(slot.dir + "/spool");
+  }
+  return all > spools ? all - spools : 0;
+}
+
 std::vector<base::Uid> evictable(const RetentionOptions& options, const Runs& runs, const buffer::Identity& identity,
                                  std::uint64_t slot_bytes) {
   const Proof proof(options.root, options.slot_dir, identity);
@@ -97,7 +116,12 @@ std::vector<base::Uid> evictable(const RetentionOptions& options, const Runs& ru
     }
   }
   std::sort(ended.begin(), ended.end(), [](const auto* a, const auto* b) { return a->end_ms < b->end_ms; });
-  const std::uint64_t used = options.retention_mib == 0 ? 0 : base::disk_usage(options.root);
+  // Artifacts that are not delivered yet are no reason to evict others: they do not count.
+  std::map<base::Uid, std::uint64_t> spooled;
+  std::uint64_t used = options.retention_mib == 0 ? 0 : usage_without_spools(options.root);
+  for (const model::RunRow* row : ended) {
+    if (options.retention_mib != 0 && options.spool_bytes) used += spooled[row->uid] = options.spool_bytes(row->uid);
+  }
   const std::uint64_t most = options.retention_mib << 20;
   std::uint64_t over = used > most ? used - most : 0;
   const std::int64_t oldest = base::now_ms() - options.retention_days * kDayMs;
@@ -109,7 +133,8 @@ std::vector<base::Uid> evictable(const RetentionOptions& options, const Runs& ru
     if (!old && over == 0) continue;
     out.push_back(row->uid);
     const auto bytes =
-        static_cast<std::uint64_t>(bytes_per_point * static_cast<double>(row->points - row->evicted_points));
+        static_cast<std::uint64_t>(bytes_per_point * static_cast<double>(row->points - row->evicted_points)) +
+        spooled[row->uid];
     over -= std::min(over, std::max<std::uint64_t>(1, bytes));
   }
   return out;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -36,7 +37,13 @@ struct RetentionOptions {
   std::string root, slot_dir;
   std::uint64_t retention_mib = 0;
   std::uint32_t retention_days = 0;
+  std::function<std::uint64_t(const base::Uid& run)> spool_bytes{};  // bytes of its artifacts in the spool
 };
+/// Bytes of the run's artifacts that are in the spool, as if no other run had the same; 0 when it cannot be read.
+std::uint64_t spool_bytes_of(const buffer::Reader& reader, const base::Uid& run);
+/// Bytes on the disk below the root less those of spools, which have a quota of their own.
+std::uint64_t usage_without_spools(const std::string& root);
+
 /// Ended runs that every known destination has whole and that are too old or in the way, oldest end first. None while
 /// no destination is known: then the buffer is the store.
 std::vector<base::Uid> evictable(const RetentionOptions& options, const Runs& runs, const buffer::Identity& identity,

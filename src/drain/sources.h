@@ -54,6 +54,7 @@ class Sources {
   void written(bool pressure, std::uint64_t others_points);
   /// All that was written is durable: segments go back, finished journals are removed. True when one was removed.
   bool synced();
+  bool whole() const { return broken_.empty(); }  // every journal could be opened
   bool has_gone() const { return !gone_.empty(); }
 
  private:

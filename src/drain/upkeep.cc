@@ -63,7 +63,7 @@ void Worker::check_quota() {
   const std::int64_t now = base::steady_ms();
   if (last_quota_ != 0 && now - last_quota_ < kQuotaMs) return;
   last_quota_ = now;
-  const std::uint64_t used = base::disk_usage(options_.root), most = options_.client.quota_mib << 20;
+  const std::uint64_t used = usage_without_spools(options_.root), most = options_.client.quota_mib << 20;
   const bool over = over_quota_ ? used > most / 20 * 19 : used > most;
   if (over && !over_quota_) {
     base::log(base::LogLevel::error, options_.root + " is above its quota of " +
@@ -79,7 +79,8 @@ Status Worker::evict() {
   if (now - opened_at_ < kEvictFirstMs) return {};
   last_evict_ = now;
   const RetentionOptions options{options_.root, slot_->dir, options_.client.retention_mib,
-                                 options_.client.retention_days};
+                                 options_.client.retention_days,
+                                 [this](const base::Uid& run) { return spool_bytes_of(*buffer_, run); }};
   for (const base::Uid& uid : evictable(options, runs_, buffer_->identity(), buffer_->disk_bytes())) {
     if (Status s = evict_run(uid); !s.ok()) return s;
   }
@@ -90,13 +91,47 @@ Status Worker::evict_run(const base::Uid& uid) {
   RunState* run = runs_.find(uid);
   if (run == nullptr) return {};
   MLOPS_POINT("drain.evict");
-  if (Status s = buffer_->evict(uid, run->row.next_seq); !s.ok()) return s;
+  buffer::Freed freed;
+  if (Status s = buffer_->evict(uid, run->row.next_seq, &freed); !s.ok()) return s;
+  artifacts_.freed(std::move(freed));
   const auto row = buffer_->run(uid);
   if (!row.ok()) return row.status();
   run->row.evicted_before = row->evicted_before;
   run->row.evicted_points = row->evicted_points;
   summary_dirty_ = true;
   base::log(base::LogLevel::info, "run " + uid.hex() + ": its records are evicted");
+  return {};
+}
+
+/// Somebody wants to log an artifact and the spool is full: files of ended runs that every destination has go, the
+/// oldest end first. Their records and digests stay.
+Status Worker::make_room() {
+  const std::uint64_t wanted = slot_->control()->spool_wanted.load(std::memory_order_acquire);
+  const std::uint64_t most = options_.client.spool_mib << 20;
+  if (wanted == 0) return {};
+  const std::uint64_t used = slot_->control()->spool_bytes.load();
+  std::uint64_t over = most != 0 && used + wanted > most ? used + wanted - most : 0;
+  if (over > 0 && !options_.root.empty()) {
+    const Proof proof(options_.root, slot_->dir, buffer_->identity());
+    std::vector<const model::RunRow*> ended;
+    for (const auto& run : runs_.all()) {
+      const model::RunRow& row = run->row;
+      if (row.status != RunStatus::running && row.end_ms > 0 && !run->touched && proof.whole(row)) ended.push_back(&row);
+    }
+    std::sort(ended.begin(), ended.end(), [](const auto* a, const auto* b) { return a->end_ms < b->end_ms; });
+    for (const model::RunRow* row : ended) {
+      if (over == 0) break;
+      const std::uint64_t bytes = spool_bytes_of(*buffer_, row->uid);
+      if (bytes == 0) continue;
+      buffer::Freed freed;
+      const std::string why = "delivered, and removed from the spool to make room (spool_mib)";
+      if (Status s = buffer_->let_go(row->uid, why, beat_, &freed); !s.ok()) return s;
+      MLOPS_POINT("spool.let_go");
+      artifacts_.freed(std::move(freed));
+      over -= std::min(over, bytes);
+    }
+  }
+  artifacts_.answer_wish();
   return {};
 }
 

@@ -20,7 +20,8 @@ Worker::Worker(std::shared_ptr<Shared> shared)
       slot_(shared_->slot.get()),
       writer_(shared_->writer),
       options_(shared_->options),
-      sources_(slot_->dir, writer_) {}
+      sources_(slot_->dir, writer_),
+      artifacts_(slot_, options_.client.spool_mib << 20, [shared = shared_.get()] { shared->ring(); }) {}
 
 Worker::Asked Worker::asked() {
   const std::lock_guard lock(shared_->mutex);
@@ -49,6 +50,7 @@ Status Worker::open() {
   for (const auto& [run, next_seq] : floors.next_seq) runs_.set_floor(run, next_seq);
   runs_.set_history(nullptr);
   if (Status s = runs_.load(*fresh); !s.ok()) return s;
+  if (Status s = artifacts_.opened(*fresh, !runs_.all().empty()); !s.ok()) return s;
   if (Status s = sources_.restart(*fresh); !s.ok()) return s;
   // Everything in the database becomes durable now, whichever beat wrote it: so the beat goes on above them all. Beats
   // are counted in microseconds of the clock where the control page has lost its place (power loss).
@@ -120,6 +122,8 @@ void Worker::say_to_others(const Status& buffer) {
 bool Worker::beat_due(const Asked& a) {
   hurry_ = slot_->control()->hurry.exchange(0, std::memory_order_acq_rel) != 0;  // a child's journal fills
   if (hurry_) return true;
+  artifacts_.take();
+  if (artifacts_.anything()) return true;
   if (a.buffered || a.durable || sources_.recovering()) return true;
   const std::int64_t now = base::steady_ms();
   if (now - last_beat_ >= options_.client.beat.count()) return true;
@@ -140,12 +144,24 @@ std::int64_t Worker::wait_ms() const {
   return std::max<std::int64_t>(0, next - now);
 }
 
+/// The newest flush whose records are durable, and so are the bytes and names of artifacts recorded before it.
+std::uint64_t Worker::answered_durable(std::uint64_t flush, bool durable) {
+  if (durable_goals_.empty() || durable_goals_.back().first < flush) durable_goals_.emplace_back(flush, artifacts_.given());
+  std::uint64_t newest = 0;
+  while (durable && !durable_goals_.empty() && durable_goals_.front().second <= artifacts_.done()) {
+    newest = durable_goals_.front().first;
+    durable_goals_.pop_front();
+  }
+  return newest;
+}
+
 void Worker::answer(const Asked& a, bool durable) {
   const std::lock_guard lock(shared_->mutex);
   shared_->buffered_flush = std::max(shared_->buffered_flush, a.flush);
-  if (durable) shared_->durable_flush = std::max(shared_->durable_flush, a.flush);
+  shared_->durable_flush = std::max(shared_->durable_flush, answered_durable(a.flush, durable));
   shared_->recovered = !sources_.others();
-  shared_->settled = shared_->recovered && !(dead_runs_open_ && options_.end_dead_runs);
+  shared_->settled = shared_->recovered && !(dead_runs_open_ && options_.end_dead_runs) &&
+                     artifacts_.given() == artifacts_.done();
   shared_->changed.notify_all();
 }
 
@@ -195,6 +211,7 @@ void Worker::run() {
         s = sync();
       }
       if (s.ok() && beat_now) s = evict();
+      if (s.ok() && beat_now) s = make_room();
       if (!s.ok()) {
         fail(s, a);
       } else if (beat_now) {
@@ -213,6 +230,7 @@ void Worker::run() {
 void Worker::close() {
   Status end = buffer_status_;
   if (buffer_) {
+    artifacts_.stop();
     // Once more: journals that turn out finished are removed, and then their cursors.
     for (int i = 0; i < 2 && end.ok(); ++i) {
       end = beat();

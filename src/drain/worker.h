@@ -2,9 +2,13 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
+#include "drain/artifacts.h"
 #include "drain/runs.h"
 #include "drain/shared.h"
 #include "drain/sources.h"
@@ -31,6 +35,7 @@ class Worker {
   std::int64_t wait_ms() const;
   bool beat_due(const Asked& asked);
   void answer(const Asked& asked, bool durable);
+  std::uint64_t answered_durable(std::uint64_t flush, bool durable);
   void well_again();
   void say_to_others(const Status& buffer);  // on the control page: other processes cannot see our health
   void publish_stats();
@@ -48,6 +53,7 @@ class Worker {
   Status evict();
   Status evict_asked();
   Status evict_run(const base::Uid& uid);
+  Status make_room();
   void follow_rate();
 
   const std::shared_ptr<Shared> shared_;
@@ -58,6 +64,8 @@ class Worker {
   std::unique_ptr<buffer::Buffer> buffer_;
   Runs runs_;
   Sources sources_;
+  Artifacts artifacts_;
+  std::deque<std::pair<std::uint64_t, std::uint64_t>> durable_goals_;  // flush, artifacts that must be named for it
   std::vector<std::pair<model::Op, base::Uid>> ops_;
   std::vector<std::pair<Source*, journal::Batch>> batches_;  // the first batches_used_ are filled; memory is kept
   std::size_t batches_used_ = 0;

@@ -16,7 +16,9 @@
 #include <tuple>
 
 #include "base/base.h"
+#include "http/head.h"
 #include "http/http.h"
+#include "http/transfer.h"
 #include "http/uri.h"
 
 namespace mlops::http {
@@ -54,29 +56,7 @@ bool has_control(std::string_view text) {
                      [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; });
 }
 
-std::string_view strip(std::string_view s) {
-  const auto first = s.find_first_not_of(" \t\r\n");
-  if (first == s.npos) return {};
-  return s.substr(first, s.find_last_not_of(" \t\r\n") - first + 1);
-}
-
-bool starts_with_nocase(std::string_view line, std::string_view name) {
-  // NOLINTNEXTLINE(bugprone-suspicious-stringview-data-usage): the size goes with it
-  return line.size() >= name.size() && curl_strnequal(line.data(), name.data(), name.size());
-}
-
-std::int64_t parse_retry_after(std::string_view text) {
-  std::int64_t seconds = 0;
-  if (text.empty()) return -1;
-  if (std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; })) {
-    for (char c : text) seconds = std::min<std::int64_t>(seconds * 10 + (c - '0'), 1'000'000);
-  } else {
-    const time_t when = curl_getdate(std::string(text).c_str(), nullptr);
-    if (when == -1) return -1;
-    seconds = static_cast<std::int64_t>(when) - base::now_ms() / 1000;
-  }
-  return std::clamp<std::int64_t>(seconds, 1, 3600) * 1000;
-}
+std::time_t read_date(const char* text) { return curl_getdate(text, nullptr); }
 
 class CurlConnection final : public Connection {
  public:
@@ -87,7 +67,7 @@ class CurlConnection final : public Connection {
     easy_.reset(curl_easy_init());
     multi_.reset(curl_multi_init());
     if (!easy_ || !multi_) return {StatusCode::resource_exhausted, "no memory for an HTTP connection"};
-    curl_multi_setopt(multi_.get(), CURLMOPT_MAXCONNECTS, 1L);
+    curl_multi_setopt(multi_.get(), CURLMOPT_MAXCONNECTS, 2L);  // ours, and one elsewhere
     check_credentials();
     if (credentials_.insecure_tls && uri_.scheme == "https")
       base::log(base::LogLevel::warn, "TLS certificates of " + uri_.host + " are NOT verified (insecure_tls is set)");
@@ -95,6 +75,7 @@ class CurlConnection final : public Connection {
   }
 
   Response send(const Request& request) override {
+    if (request.elsewhere) return exchange(request);
     if (!unusable_.ok()) return refusal(unusable_);
     const bool use_callback = mode_ == Auth::callback;
     if (use_callback && token_.empty()) token_ = ask_token();
@@ -172,45 +153,50 @@ class CurlConnection final : public Connection {
   }
 
   static std::size_t on_body(char* data, std::size_t, std::size_t size, void* self) {
-    auto* response = static_cast<CurlConnection*>(self)->response_;
+    auto* connection = static_cast<CurlConnection*>(self);
+    auto* response = connection->response_;
+    const Request& request = *connection->request_;
+    connection->received_ += size;
+    if (request.progress) request.progress(connection->file_.at(), connection->received_);
+    if (request.sink && (response->status == 200 || response->status == 206)) {
+      if (request.sink(*response, {data, size})) return size;
+      response->stopped = true;
+      return 0;
+    }
     if (response->body.size() + size > kMaxBody) return 0;
     response->body.append(data, size);
     return size;
   }
 
   static std::size_t on_header(char* data, std::size_t, std::size_t size, void* self) {
-    auto* connection = static_cast<CurlConnection*>(self);
-    auto* response = connection->response_;
-    const std::string_view line(data, size);
-    if (starts_with_nocase(line, "HTTP/")) {
-      response->retry_after_ms = response->date_ms = -1;
-      response->location.clear();
-      connection->head_whole_ = connection->length_known_ = false;
-    } else if (starts_with_nocase(line, "retry-after:")) {
-      response->retry_after_ms = parse_retry_after(strip(line.substr(12)));
-    } else if (starts_with_nocase(line, "date:")) {
-      const time_t when = curl_getdate(std::string(strip(line.substr(5))).c_str(), nullptr);
-      response->date_ms = when == -1 ? -1 : static_cast<std::int64_t>(when) * 1000;
-    } else if (starts_with_nocase(line, "location:")) {
-      response->location = redact_uri(strip(line.substr(9)));
-    } else if (starts_with_nocase(line, "content-length:") || starts_with_nocase(line, "transfer-encoding:")) {
-      connection->length_known_ = true;
-    } else if (strip(line).empty()) {
-      connection->head_whole_ = true;
-    }
+    static_cast<CurlConnection*>(self)->head_->line({data, size});
     return size;
   }
 
-  void set_proxy(CURL* easy) {
+  static std::size_t on_read(char* to, std::size_t, std::size_t most, void* self) {
+    auto* connection = static_cast<CurlConnection*>(self);
+    const long got = connection->file_.read(to, most);
+    if (got < 0) return CURL_READFUNC_ABORT;
+    if (connection->request_->progress) connection->request_->progress(connection->file_.at(), connection->received_);
+    return static_cast<std::size_t>(got);
+  }
+
+  static int on_seek(void* self, curl_off_t offset, int origin) {
+    auto& file = static_cast<CurlConnection*>(self)->file_;
+    return origin == SEEK_SET && offset >= 0 && file.seek(static_cast<std::uint64_t>(offset)) ? CURL_SEEKFUNC_OK
+                                                                                              : CURL_SEEKFUNC_FAIL;
+  }
+
+  void set_proxy(CURL* easy, bool https, bool loopback) {
     std::string proxy = credentials_.proxy, except;
     constexpr std::string_view mark = "environment:\n";
     if (std::string_view(proxy).substr(0, mark.size()) == mark) {
       const std::string lines = proxy.substr(mark.size());
       const auto first = lines.find('\n');
       const auto second = lines.find('\n', first + 1);
-      proxy = uri_.scheme == "https" ? lines.substr(0, first) : lines.substr(first + 1, second - first - 1);
+      proxy = https ? lines.substr(0, first) : lines.substr(first + 1, second - first - 1);
       except = lines.substr(second + 1);
-      if (is_loopback(uri_.host)) proxy.clear();
+      if (loopback) proxy.clear();
     }
     curl_easy_setopt(easy, CURLOPT_PROXY, proxy.c_str());  // "": none, and libcurl reads no environment
     curl_easy_setopt(easy, CURLOPT_NOPROXY, except.c_str());
@@ -231,26 +217,43 @@ class CurlConnection final : public Connection {
         if (!token_.empty()) append(headers, "Authorization: Bearer " + token_);
         break;
       case Auth::sigv4:
-        curl_easy_setopt(easy, CURLOPT_USERNAME, c.username.c_str());
-        curl_easy_setopt(easy, CURLOPT_PASSWORD, c.password.c_str());
-        curl_easy_setopt(
-            easy, CURLOPT_AWS_SIGV4,
-            ("aws:amz:" + c.aws_region + ":" + (c.aws_service.empty() ? "execute-api" : c.aws_service)).c_str());
-        if (!token_.empty()) append(headers, "X-Amz-Security-Token: " + token_);
+        set_signer(
+            easy, {c.username, c.password, token_, c.aws_region, c.aws_service.empty() ? "execute-api" : c.aws_service},
+            headers);
         break;
     }
-    if (!c.ca_file.empty()) curl_easy_setopt(easy, CURLOPT_CAINFO, c.ca_file.c_str());
     if (!c.client_cert.empty()) {
       curl_easy_setopt(easy, CURLOPT_SSLCERT, c.client_cert.c_str());
       curl_easy_setopt(easy, CURLOPT_SSLKEY, c.client_cert.c_str());
     }
+    set_tls(easy, c.ca_file, c.insecure_tls);
+  }
+
+  static void set_signer(CURL* easy, const AwsKeys& keys, std::unique_ptr<curl_slist, SlistFree>* headers) {
+    curl_easy_setopt(easy, CURLOPT_USERNAME, keys.key_id.c_str());
+    curl_easy_setopt(easy, CURLOPT_PASSWORD, keys.secret.c_str());
+    curl_easy_setopt(easy, CURLOPT_AWS_SIGV4, ("aws:amz:" + keys.region + ":" + keys.service).c_str());
+    if (!keys.token.empty()) append(headers, "X-Amz-Security-Token: " + keys.token);
+  }
+
+  static void set_tls(CURL* easy, const std::string& ca_file, bool insecure) {
+    if (!ca_file.empty()) curl_easy_setopt(easy, CURLOPT_CAINFO, ca_file.c_str());
     curl_easy_setopt(easy, CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
-    curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, c.insecure_tls ? 0L : 1L);
-    curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, c.insecure_tls ? 0L : 2L);
+    curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, insecure ? 0L : 1L);
+    curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, insecure ? 0L : 2L);
   }
 
   void set_method(CURL* easy, const Request& request) {
-    const bool body = request.method != Method::get || !request.body.empty();
+    const bool body =
+        !request.file && ((request.method != Method::get && request.method != Method::head) || !request.body.empty());
+    if (request.file) {
+      curl_easy_setopt(easy, CURLOPT_UPLOAD, 1L);
+      curl_easy_setopt(easy, CURLOPT_INFILESIZE_LARGE, static_cast<curl_off_t>(request.file->size));
+      curl_easy_setopt(easy, CURLOPT_READFUNCTION, &on_read);
+      curl_easy_setopt(easy, CURLOPT_READDATA, this);
+      curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION, &on_seek);
+      curl_easy_setopt(easy, CURLOPT_SEEKDATA, this);
+    }
     if (body) {
       curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request.body.size()));
       curl_easy_setopt(easy, CURLOPT_POSTFIELDS, request.body.c_str());
@@ -259,7 +262,11 @@ class CurlConnection final : public Connection {
       case Method::get:
         body ? curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, "GET") : CURLE_OK;
         break;
+      case Method::head:
+        curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
+        break;
       case Method::post:
+        request.file ? curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, "POST") : CURLE_OK;
         break;
       case Method::put:
         curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, "PUT");
@@ -276,15 +283,22 @@ class CurlConnection final : public Connection {
   Response exchange(const Request& request) {
     Response response;
     CURL* easy = easy_.get();
-    const std::string url = uri_.text() + request.path;
+    const std::string url = request.elsewhere ? request.elsewhere->url : uri_.text() + request.path;
     std::unique_ptr<curl_slist, SlistFree> headers;
     append(&headers, "Expect:");
-    append(&headers, "Accept: application/json");
+    if (!request.elsewhere && !request.sink) append(&headers, "Accept: application/json");
     for (const auto& [name, value] : request.headers)
       if (!has_control(name) && !has_control(value)) append(&headers, name + ": " + value);
     char why[CURL_ERROR_SIZE] = "";
+    HeadReader head(&response, &read_date);
+    StallWatch watch(request.stall, request.timeout);
+    request_ = &request;
     response_ = &response;
-    head_whole_ = length_known_ = false;
+    head_ = &head;
+    watch_ = &watch;
+    file_ = FileReader(request.file.value_or(FileRange{}));
+    received_ = 0;
+    stalled_ms_ = 0;
     curl_easy_reset(easy);  // keeps the connection, drops the options
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, why);
@@ -294,11 +308,12 @@ class CurlConnection final : public Connection {
     curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
     curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
     curl_easy_setopt(easy, CURLOPT_TCP_NODELAY, 1L);
-    curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, 64L * 1024);
+    curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, (request.sink ? 256L : 64L) * 1024);
     curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, 256L * 1024);
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS,
                      static_cast<long>(std::max<std::int64_t>(1, request.connect_timeout.count())));
-    curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, static_cast<long>(std::max<std::int64_t>(1, request.timeout.count())));
+    if (!watch.on())
+      curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, static_cast<long>(std::max<std::int64_t>(1, request.timeout.count())));
     curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, 3L);  // whole seconds: idle for 4.0 s and more is closed
     const bool stale = base::steady_ms() - last_used_ms_ >= kMaxIdleMs;
     if (request.fresh || stale) curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, 1L);
@@ -311,14 +326,24 @@ class CurlConnection final : public Connection {
     curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, &on_close);
     curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, this);
     set_method(easy, request);
-    set_credentials(easy, &headers);
-    set_proxy(easy);
+    if (const auto& other = request.elsewhere) {
+      if (other->sign) set_signer(easy, *other->sign, &headers);
+      set_tls(easy, other->ca_file, other->insecure_tls);
+      const Result<Uri> host = parse_uri(url.substr(0, url.find('?')));
+      set_proxy(easy, url.compare(0, 6, "https:") == 0, host.ok() && is_loopback(host->host));
+    } else {
+      set_credentials(easy, &headers);
+      set_proxy(easy, uri_.scheme == "https", is_loopback(uri_.host));
+    }
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers.get());
 
     bool was_cancelled = false;
     const CURLcode code = drive(easy, &was_cancelled);
     finish(easy, code, was_cancelled, why, request, &response);
+    request_ = nullptr;
     response_ = nullptr;
+    head_ = nullptr;
+    watch_ = nullptr;
     last_used_ms_ = base::steady_ms();
     return response;
   }
@@ -349,9 +374,17 @@ class CurlConnection final : public Connection {
         code = CURLE_ABORTED_BY_CALLBACK;
         break;
       }
-      acknowledge_quickly();
-      curl_multi_poll(multi, nullptr, 0, 1'000, nullptr);
-      acknowledge_quickly();
+      if (watch_->on()) {
+        const bool waiting = file_.done() && received_ == 0 && !head_->whole();
+        stalled_ms_ = watch_->check(file_.at(), received_, waiting, sockets_);
+        if (stalled_ms_ > 0) {
+          code = CURLE_OPERATION_TIMEDOUT;
+          break;
+        }
+      }
+      if (received_ == 0) acknowledge_quickly();  // a stream of data needs no such help
+      curl_multi_poll(multi, nullptr, 0, static_cast<int>(std::clamp<std::int64_t>(poll_ms(), 10, 1'000)), nullptr);
+      if (received_ == 0) acknowledge_quickly();
     }
     // Read before the handle leaves: what was sent decides the fate.
     long head = 0;
@@ -365,6 +398,11 @@ class CurlConnection final : public Connection {
     nothing_sent_ = sent_ == 0 && ready == 0;
     curl_multi_remove_handle(multi, easy);
     return code;
+  }
+
+  std::int64_t poll_ms() const {
+    if (!watch_->on()) return 1'000;
+    return std::min(request_->stall.count(), request_->timeout.count()) / 4;
   }
 
   // libcurl names the socket of a transfer only after its end, so the sockets are noted as they come and go. A
@@ -401,23 +439,34 @@ class CurlConnection final : public Connection {
     const char* type = nullptr;
     curl_easy_getinfo(easy, CURLINFO_CONTENT_TYPE, &type);
     out->content_type = type ? type : "";
-    // A server that refuses a large body answers before it has read it and resets: its 413 stands.
-    const bool cut_after_413 = (code == CURLE_SEND_ERROR || code == CURLE_RECV_ERROR) && status == 413;
+    // A server that refuses a large body answers before it has read it and resets: its word stands.
+    const bool refused_early = (code == CURLE_SEND_ERROR || code == CURLE_RECV_ERROR) && head_->whole() &&
+                               (status == 413 || (request.file && status >= 400));
     // libcurl takes headers that end with the connection for whole, and with no length an empty body too.
-    const bool whole = head_whole_ && (length_known_ || !out->body.empty() || status == 204 || status >= 300);
-    if ((code == CURLE_OK && status >= 200 && whole) || cut_after_413) {
+    const bool whole = head_->whole() && (out->length_known || received_ > 0 || status == 204 || status >= 300 ||
+                                          request.method == Method::head);
+    const bool all_sent = status >= 300 || file_.done();
+    if ((code == CURLE_OK && status >= 200 && whole && all_sent) || refused_early) {
       out->fate = Fate::answered;
       return;
     }
+    if (code == CURLE_OK && !all_sent) code = CURLE_SEND_ERROR;
     if (code == CURLE_OK) code = CURLE_PARTIAL_FILE;
     out->body.clear();
     out->retry_after_ms = -1;
     if (nothing_sent && needs_a_person(code)) {
-      *out = refusal(tls_status(code, why));
+      *out = refusal(request.elsewhere ? elsewhere_status(code, why, request) : tls_status(code, why));
       return;
     }
     out->fate = nothing_sent ? Fate::not_sent : Fate::ambiguous;
-    out->error = {StatusCode::unavailable, explain(code, was_cancelled, why, request, nothing_sent)};
+    if (!file_.error().ok()) {
+      out->file_changed = true;
+      out->error = file_.error();
+    } else if (out->stopped) {
+      out->error = {StatusCode::failed_precondition, where(request) + "the reader of the answer stopped it"};
+    } else {
+      out->error = {StatusCode::unavailable, explain(code, was_cancelled, why, request, nothing_sent)};
+    }
   }
 
   static bool needs_a_person(CURLcode code) {
@@ -438,7 +487,7 @@ class CurlConnection final : public Connection {
 
   Status tls_status(CURLcode code, const char* why) const {
     const std::string where = uri_.text() + ": ";
-    const std::string cause = scrub(*why ? why : curl_easy_strerror(code));
+    const std::string cause = scrub(*why ? why : curl_easy_strerror(code), {});
     if (code == CURLE_SSL_CACERT_BADFILE)
       return {StatusCode::failed_precondition, where + "the CA file '" + credentials_.ca_file + "' cannot be used (" +
                                                    cause +
@@ -455,11 +504,27 @@ class CurlConnection final : public Connection {
                 "MLFLOW_TRACKING_SERVER_CERT_PATH; if not, somebody else may be answering in the server's place"};
   }
 
+  std::string where(const Request& request) const {
+    return (request.elsewhere ? redact_uri(request.elsewhere->url) : uri_.text()) + ": ";
+  }
+
+  Status elsewhere_status(CURLcode code, const char* why, const Request& request) const {
+    const std::string cause = scrub(*why ? why : curl_easy_strerror(code), request);
+    if (code == CURLE_UNSUPPORTED_PROTOCOL || code == CURLE_URL_MALFORMAT)
+      return {StatusCode::failed_precondition, where(request) + "this address or proxy cannot be used (" + cause + ")"};
+    return {StatusCode::failed_precondition,
+            where(request) + "the TLS certificate of the artifact store was not accepted (" + cause +
+                "); nothing was sent. If it is signed by a private CA, name the CA's PEM file in AWS_CA_BUNDLE"};
+  }
+
   std::string explain(CURLcode code, bool was_cancelled, const char* why, const Request& request,
                       bool nothing_sent) const {
-    const std::string where = uri_.text() + ": ";
+    const std::string where = this->where(request);
     if (was_cancelled) return where + "the request was cancelled";
-    const std::string cause = scrub(*why ? why : curl_easy_strerror(code));
+    if (stalled_ms_ > 0)
+      return where + "no byte moved for " + std::to_string(stalled_ms_ / 1000) + " s (" + std::to_string(file_.at()) +
+             " bytes were sent, " + std::to_string(received_) + " received)";
+    const std::string cause = scrub(*why ? why : curl_easy_strerror(code), request);
     switch (code) {
       case CURLE_COULDNT_RESOLVE_HOST:
         return where + "the host name is not known (" + cause + "). Check the tracking URI and the network";
@@ -487,7 +552,7 @@ class CurlConnection final : public Connection {
   }
 
   /// libcurl's words without anything that is secret, whatever it quotes.
-  std::string scrub(std::string text) const {
+  std::string scrub(std::string text, const Request& request) const {
     auto hide = [&](const std::string& secret) {
       if (secret.size() < 4) return;
       for (auto at = text.find(secret); at != text.npos; at = text.find(secret, at + 3))
@@ -496,6 +561,14 @@ class CurlConnection final : public Connection {
     hide(credentials_.password);
     hide(credentials_.token);
     hide(token_);
+    if (request.elsewhere && request.elsewhere->sign) {
+      hide(request.elsewhere->sign->secret);
+      hide(request.elsewhere->sign->token);
+    }
+    if (request.elsewhere) {
+      const auto query = request.elsewhere->url.find('?');
+      if (query != std::string::npos) hide(request.elsewhere->url.substr(query + 1));
+    }
     if (credentials_.proxy.find('@') != std::string::npos) {  // a proxy URL may carry a password
       for (auto at = text.find('@'); at != text.npos; at = text.find('@', at + 1)) {
         const auto begin = text.find_last_of("/' ", at);
@@ -517,11 +590,17 @@ class CurlConnection final : public Connection {
   std::vector<curl_socket_t> sockets_;  // open ones; outlives the handles, which close theirs through on_close
   std::unique_ptr<CURLM, MultiFree> multi_;
   std::unique_ptr<CURL, EasyFree> easy_;  // destroyed before the multi
+  // Of the exchange in progress.
+  const Request* request_ = nullptr;
   Response* response_ = nullptr;
+  HeadReader* head_ = nullptr;
+  StallWatch* watch_ = nullptr;
+  FileReader file_;
+  std::uint64_t received_ = 0;  // bytes of the answer's body
+  std::int64_t stalled_ms_ = 0;
   std::int64_t last_used_ms_ = -kMaxIdleMs;
   std::uint64_t sent_ = 0;
   bool nothing_sent_ = true;
-  bool head_whole_ = false, length_known_ = false;  // of the answer being read
   std::atomic<bool> cancelled_{false};
   std::atomic<std::uint64_t> bytes_sent_{0};
 };

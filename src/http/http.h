@@ -2,13 +2,15 @@
 //
 // A Connection is used by one thread at a time (cancel and bytes_sent from any). TLS is verified; redirects are not
 // followed but answered as 3xx; Content-Length is always sent, never chunked, never `Expect: 100-continue`; HTTP/1.1;
-// idle connections are dropped after 4 s (servers close at 5); TCP_QUICKACK is set again before each read. The process
-// environment is never read here: whoever owns it calls complete_credentials with a reader of it.
+// idle connections are dropped after 4 s (servers close at 5); TCP_QUICKACK is set again before each read. A body that
+// breaks off is never an answer, whatever its status says. The process environment is never read here: whoever owns it
+// calls complete_credentials with a reader of it.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -19,7 +21,28 @@
 
 namespace mlops::http {
 
-enum class Method { get, post, put, patch, del };
+enum class Method { get, post, put, patch, del, head };
+
+/// A range of a file as body: read with pread while it is sent, never held in memory.
+struct FileRange {
+  int fd = -1;
+  std::uint64_t offset = 0, size = 0;
+};
+
+/// Keys for AWS SigV4. libcurl signs; the payload's hash is the caller's header x-amz-content-sha256.
+struct AwsKeys {
+  std::string key_id, secret, token, region, service;
+};
+
+/// Another address than the connection's, with nothing of its credentials: presigned URLs, S3.
+struct Elsewhere {
+  std::string url;              // absolute http(s), encoded, with query in the order it is signed in; a secret
+  std::optional<AwsKeys> sign;  // none: as it is
+  std::string ca_file;          // empty: the system's
+  bool insecure_tls = false;
+};
+
+struct Response;
 
 struct Request {
   Method method = Method::get;
@@ -28,7 +51,15 @@ struct Request {
   std::vector<std::pair<std::string, std::string>> headers;
   bool fresh = false;  // on a new connection: for calls that must not be repeated by libcurl behind our back
   Millis connect_timeout{10'000};
-  Millis timeout{120'000};  // of the whole exchange
+  Millis timeout{120'000};  // of the whole exchange; with `stall`, from the last byte sent to the first of the answer
+
+  std::optional<Elsewhere> elsewhere{};  // instead of path
+  std::optional<FileRange> file{};       // instead of body
+  /// Takes the body of a 200 or 206 piece by piece instead of Response::body; `head` has status and headers. False ends
+  /// the exchange. Called on this thread.
+  std::function<bool(const Response& head, std::string_view bytes)> sink{};
+  std::function<void(std::uint64_t sent, std::uint64_t received)> progress{};  // bytes of the bodies so far
+  Millis stall{0};  // > 0: the exchange may take for ever as long as bytes move, but rest no longer than this
 };
 
 /// How far an exchange got: decides whether it may have happened.
@@ -50,6 +81,14 @@ struct Response {
   std::int64_t date_ms = -1;         // the server's clock, from Date, to the second; -1 not said
   Status error;                      // set unless answered; names host and cause, never a secret
   double seconds = 0;
+  std::string etag, last_modified;   // as sent, quotes and all
+  std::int64_t content_length = -1;  // -1 not said
+  std::int64_t range_start = -1;     // of a 206: where its body belongs
+  std::int64_t range_total = -1;     // of a 206 or 416: size of the whole, -1 not said
+  bool accepts_ranges = false;       // Accept-Ranges: bytes
+  bool length_known = false;         // by Content-Length or chunks: a body that breaks off is noticed
+  bool stopped = false;              // the sink had enough
+  bool file_changed = false;         // the file got shorter or could not be read; `error` has it
 };
 
 /// Checks and normalises a tracking URI: scheme http or https, host, no credentials, no query. Returns it without
@@ -76,7 +115,12 @@ class Connection {
   virtual std::uint64_t bytes_sent() const = 0;
 };
 
-std::string escape(std::string_view text);  // percent-encoding of a query or path part
+std::string escape(std::string_view text);       // percent-encoding of a query or path part
+std::string escape_path(std::string_view path);  // of each of its segments
+/// `uri` without user, password, query and fragment, at most 200 characters, no control characters: fit for a message.
+std::string redact_uri(std::string_view uri);
+/// Whether a URI's host is this machine's loopback (localhost, 127.0.0.0/8, [::1]).
+bool is_loopback_uri(const std::string& uri);
 
 /// Makes what libcurl and its TLS library make on first use (a few ms): their exit handlers then run after every one
 /// that is registered later, so a handler can still end a transfer in order. Once per process; connections call it

@@ -134,4 +134,20 @@ std::string escape(std::string_view text) {
   return out;
 }
 
+std::string escape_path(std::string_view path) {
+  std::string out;
+  for (;;) {
+    const auto slash = path.find('/');
+    out += escape(path.substr(0, slash));
+    if (slash == path.npos) return out;
+    out += '/';
+    path.remove_prefix(slash + 1);
+  }
+}
+
+bool is_loopback_uri(const std::string& uri) {
+  const Result<Uri> parsed = parse_uri(uri);
+  return parsed.ok() && is_loopback(parsed->host);
+}
+
 }  // namespace mlops::http

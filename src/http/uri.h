@@ -21,7 +21,5 @@ struct Uri {
 Result<Uri> parse_uri(const std::string& uri);
 /// localhost, 127.0.0.0/8, [::1].
 bool is_loopback(std::string_view host);
-/// `uri` without user, password, query and fragment, at most 200 characters, no control characters: fit for a message.
-std::string redact_uri(std::string_view uri);
 
 }  // namespace mlops::http

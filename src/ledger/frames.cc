@@ -80,6 +80,23 @@ DeadLetter letter_of(const pb::DeadLetter& m) {
   return letter;
 }
 
+IntentResult intent_of(const pb::Intent& m) {
+  IntentResult result;
+  result.uid = get_uid(m.uid());
+  if (m.state() >= 1 && m.state() <= static_cast<std::uint32_t>(IntentResult::State::condition_failed)) {
+    result.state = static_cast<IntentResult::State>(m.state());
+  }
+  result.verb = m.verb();
+  result.model = m.model();
+  result.version = m.version();
+  result.from = m.from();
+  result.code = static_cast<int>(m.code());
+  result.words = m.words();
+  result.time_ms = m.time_ms();
+  result.seq = m.seq();
+  return result;
+}
+
 }  // namespace
 
 std::string destination_frame(const Destination& destination, std::uint64_t offset) {
@@ -128,6 +145,22 @@ std::string dead_frame(const DeadLetter& letter, std::uint64_t offset) {
   return frame(f, offset);
 }
 
+std::string intent_frame(const IntentResult& result, std::uint64_t offset) {
+  pb::Frame f;
+  pb::Intent* m = f.mutable_intent();
+  put_uid(result.uid, m->mutable_uid());
+  m->set_state(static_cast<std::uint32_t>(result.state));
+  m->set_verb(result.verb);
+  m->set_model(result.model);
+  m->set_version(result.version);
+  m->set_from(result.from);
+  m->set_code(static_cast<std::uint32_t>(result.code));
+  m->set_words(cut(result.words));
+  m->set_time_ms(result.time_ms);
+  m->set_seq(result.seq);
+  return frame(f, offset);
+}
+
 std::size_t parse_frames(std::string_view file, const FrameSink& sink) {
   if (file.substr(0, kMagic.size()) != kMagic) return 0;
   std::size_t at = kMagic.size();
@@ -138,6 +171,7 @@ std::size_t parse_frames(std::string_view file, const FrameSink& sink) {
     if (f.has_destination() && sink.destination) sink.destination({f.destination().name(), f.destination().uri()});
     if (f.has_lane() && sink.lane) sink.lane(lane_of(f.lane()), bytes);
     if (f.has_dead() && sink.dead) sink.dead(letter_of(f.dead()), bytes);
+    if (f.has_intent() && sink.intent) sink.intent(intent_of(f.intent()), bytes);
     at += bytes;
   }
   return at;

@@ -26,12 +26,14 @@ struct FrameSink {
   std::function<void(Destination)> destination;
   std::function<void(Lane, std::size_t frame_bytes)> lane;
   std::function<void(DeadLetter, std::size_t frame_bytes)> dead;
+  std::function<void(IntentResult, std::size_t frame_bytes)> intent;
 };
 
 /// The frame as it stands at `offset` of the file.
 std::string destination_frame(const Destination& destination, std::uint64_t offset);
 std::string lane_frame(const Lane& lane, std::uint64_t offset);
 std::string dead_frame(const DeadLetter& letter, std::uint64_t offset);
+std::string intent_frame(const IntentResult& result, std::uint64_t offset);
 
 /// Calls the sink for each frame of a whole file; returns where the last good frame ends (0: no ledger at all).
 /// Frames of a kind this version does not know are passed over.

@@ -37,6 +37,13 @@ struct Content {
   std::map<std::uint64_t, Letter> dead;  // in the order of their first frames
   std::map<std::pair<Uid, std::uint64_t>, std::uint64_t> dead_at;
   std::uint64_t next_dead = 0;
+  struct Result {
+    IntentResult result;
+    std::size_t bytes = 0;
+  };
+  std::map<std::uint64_t, Result> intents;  // in the order of their first frames
+  std::map<Uid, std::uint64_t> intent_at;
+  std::uint64_t next_intent = 0;
   std::size_t live_bytes = 0;
 
   void take(const Lane& lane, std::size_t bytes) {
@@ -66,11 +73,23 @@ struct Content {
     kept = {letter, bytes};
     if (dead.size() > kMaxDead) forget(dead.begin()->first);
   }
+  void take(const IntentResult& result, std::size_t bytes) {
+    const auto [it, fresh] = intent_at.emplace(result.uid, next_intent);
+    if (fresh) ++next_intent;
+    Result& kept = intents[it->second];
+    live_bytes += bytes - kept.bytes;
+    kept = {result, bytes};
+    if (intents.size() <= kMostIntents || intents.begin()->second.result.state == IntentResult::State::sending) return;
+    live_bytes -= intents.begin()->second.bytes;
+    intent_at.erase(intents.begin()->second.result.uid);
+    intents.erase(intents.begin());
+  }
   std::size_t parse(std::string_view file) {
     FrameSink sink;
     sink.destination = [this](Destination d) { destination = std::move(d); };
     sink.lane = [this](const Lane& lane, std::size_t bytes) { take(lane, bytes); };
     sink.dead = [this](const DeadLetter& letter, std::size_t bytes) { take(letter, bytes); };
+    sink.intent = [this](const IntentResult& result, std::size_t bytes) { take(result, bytes); };
     const std::size_t end = parse_frames(file, sink);
     for (const auto& [at, kept] : dead) {  // lanes of older ledgers did not count the points among their dead letters
       const auto lane = lanes.find(kept.letter.run);
@@ -214,6 +233,36 @@ class FileLedger final : public Ledger {
     return {};
   }
 
+  std::optional<IntentResult> intent(const Uid& uid) const override {
+    const std::lock_guard guard(mutex_);
+    const auto it = content_.intent_at.find(uid);
+    if (it == content_.intent_at.end()) return std::nullopt;
+    return content_.intents.at(it->second).result;
+  }
+
+  std::vector<IntentResult> intents() const override {
+    const std::lock_guard guard(mutex_);
+    std::vector<IntentResult> all;
+    all.reserve(content_.intents.size());
+    for (const auto& [at, kept] : content_.intents) all.push_back(kept.result);
+    return all;
+  }
+
+  Status put(const Lane& lane, const IntentResult& result) override {
+    const std::lock_guard guard(mutex_);
+    std::size_t lane_bytes = 0, bytes = 0;
+    const auto both = [&](std::uint64_t at) {
+      const std::string first = lane_frame(lane, at);
+      lane_bytes = first.size();
+      return first + intent_frame(result, at + first.size());
+    };
+    MLOPS_POINT("ledger.intent");
+    if (Status s = append(both, &bytes); !s.ok()) return s;
+    content_.take(lane, lane_bytes);
+    content_.take(result, bytes - lane_bytes);
+    return {};
+  }
+
   Status put(const Lane& lane) override {
     const std::lock_guard guard(mutex_);
     std::size_t bytes = 0;
@@ -281,6 +330,7 @@ class FileLedger final : public Ledger {
     bytes += destination_frame(content_.destination, bytes.size());
     for (const auto& [run, lane] : content_.lanes) bytes += lane_frame(lane, bytes.size());
     for (const auto& [at, kept] : content_.dead) bytes += dead_frame(kept.letter, bytes.size());
+    for (const auto& [at, kept] : content_.intents) bytes += intent_frame(kept.result, bytes.size());
     auto fd = open_file(fresh, O_RDWR | O_CREAT | O_TRUNC);
     if (!fd.ok()) return fd.status();
     if (Status s = write_all(fd->get(), bytes, 0, fresh); !s.ok()) return ::unlink(fresh.c_str()), s;
@@ -345,6 +395,7 @@ Result<Ledger::Snapshot> Ledger::read(const std::string& slot_dir, const std::st
   out.destination.name = name;  // a folder that was renamed says its old one until it is next opened for writing
   out.lanes = std::move(content.lanes);
   for (auto& [at, kept] : content.dead) out.dead.push_back(std::move(kept.letter));
+  for (auto& [at, kept] : content.intents) out.intents[kept.result.uid] = std::move(kept.result);
   if (auto live = base::read_file(dir + "/live", 1u << 20); live.ok()) {
     if (auto state = decode_live(*live)) out.live = std::move(*state);
   }

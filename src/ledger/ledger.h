@@ -62,6 +62,28 @@ struct DeadLetter {
   bool dead() const { return state == State::refused || state == State::given_up; }
 };
 
+/// What became of a registry intent here. One per uid: a later one replaces it. Of the settled ones the newest
+/// kMostIntents are kept.
+struct IntentResult {
+  enum class State {
+    sending = 1,           // may have reached the server; of a promotion: decided, with `version` and `from`
+    done = 2,              //
+    refused = 3,           // `code` and `words` say why
+    condition_failed = 4,  // `words` say what was found instead
+  };
+  Uid uid;
+  State state = State::sending;
+  std::uint32_t verb = 0;  // model::Verb
+  std::string model;
+  std::string version;  // made, or worked on
+  std::string from;     // of a promotion: what the alias stood for before; empty: nothing
+  int code = 0;         // StatusCode
+  std::string words;
+  std::int64_t time_ms = 0;
+  std::uint64_t seq = 0;  // of its record
+};
+inline constexpr std::size_t kMostIntents = 10'000;
+
 struct Destination {
   std::string name;  // folder name, made from the URI unless given
   std::string uri;   // without credentials
@@ -91,6 +113,7 @@ class Ledger {
     Destination destination;
     std::map<Uid, Lane> lanes;
     std::vector<DeadLetter> dead;
+    std::map<Uid, IntentResult> intents;
     LiveState live;
     bool held = false;  // some deliverer has the lock
   };
@@ -106,6 +129,9 @@ class Ledger {
   virtual Status put(const Lane& lane) = 0;
   virtual Status add_dead(const DeadLetter& letter) = 0;
   virtual Status put(const Lane& lane, const DeadLetter& letter) = 0;  // both, in one write
+  virtual std::optional<IntentResult> intent(const Uid& uid) const = 0;
+  virtual std::vector<IntentResult> intents() const = 0;                        // as they were first told of
+  virtual Status put(const Lane& lane, const IntentResult& result) = 0;         // both, in one write
   virtual Status note_health(const LiveState& state) = 0;
   virtual Status sync() = 0;  // fsync and, when it has grown, compact
 };

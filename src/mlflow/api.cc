@@ -8,22 +8,14 @@
 #include "base/base.h"
 #include "mlflow/decode.h"
 #include "mlflow/encode.h"
+#include "mlflow/exchange.h"
 #include "mlflow/mlflow.h"
+#include "mlflow/registry.h"
 
 namespace mlops::mlflow {
 namespace {
 
-constexpr const char* kPrefix = "/api/2.0/mlflow/";
 constexpr std::size_t kHistoryPage = 25'000;
-
-Answer unexpected(const Answer& from, const char* missing) {
-  Answer answer = from;
-  answer.verdict = Verdict::ambiguous;
-  answer.status = Status(StatusCode::unavailable,
-                         "HTTP " + std::to_string(from.http_status) + ": the answer has no " + missing +
-                             ": not MLflow's, or cut on the way. Check what stands behind the tracking URI");
-  return answer;
-}
 
 bool parse_version(std::string_view text, Server* out) {
   int* parts[] = {&out->major, &out->minor, &out->patch};
@@ -45,14 +37,6 @@ bool at_least(const Server& s, int major, int minor, int patch) {
   return std::tie(s.major, s.minor, s.patch) >= std::tie(major, minor, patch);
 }
 
-/// The name in quotes for a search filter; false when both kinds of quotes are in it.
-bool quote(std::string_view text, std::string* out) {
-  const char mark = text.find('\'') == text.npos ? '\'' : '"';
-  if (text.find(mark) != text.npos || text.find('\\') != text.npos) return false;
-  *out = mark + std::string(text) + mark;
-  return true;
-}
-
 const std::string* find_tag(const RemoteRun& run, std::string_view key) {
   for (const auto& [k, v] : run.tags)
     if (k == key) return &v;
@@ -61,40 +45,9 @@ const std::string* find_tag(const RemoteRun& run, std::string_view key) {
 
 }  // namespace
 
-struct Api::Impl {
-  std::unique_ptr<http::Connection> connection;
-  std::atomic<std::uint64_t> requests{0};
+struct Api::Impl : Exchange {
   std::string body;  // of log_metrics, kept for its capacity
-
-  Answer call(Expect expect, http::Request request, Reply* reply) {
-    if (request.method != http::Method::get) request.headers.emplace_back("Content-Type", "application/json");
-    MLOPS_POINT("mlflow.request");
-    const http::Response response = connection->send(request);
-    MLOPS_POINT("mlflow.answered");
-    requests.fetch_add(1, std::memory_order_relaxed);
-    *reply = read_reply(response);
-    return classify(expect, response, reply->form, reply->error_code, reply->message);
-  }
-
-  Answer get(Expect expect, std::string path, Reply* reply) {
-    http::Request request;
-    request.path = std::move(path);
-    return call(expect, std::move(request), reply);
-  }
-
-  Answer post(Expect expect, const char* endpoint, std::string text, Reply* reply, bool fresh = false) {
-    http::Request request;
-    request.method = http::Method::post;
-    request.path = std::string(kPrefix) + endpoint;
-    request.body = std::move(text);
-    request.fresh = fresh;
-    return call(expect, std::move(request), reply);
-  }
-
-  Answer change(const char* endpoint, std::string text) {
-    Reply reply;
-    return post(Expect::done, endpoint, std::move(text), &reply);
-  }
+  std::unique_ptr<Registry> registry;
 
   Answer search(std::string text, std::vector<RemoteRun>* runs) {
     Reply reply;
@@ -111,8 +64,11 @@ Result<std::unique_ptr<Api>> Api::connect(const std::string& uri, const Credenti
 }
 Api::Api(std::unique_ptr<http::Connection> connection) : impl_(std::make_unique<Impl>()) {
   impl_->connection = std::move(connection);
+  impl_->registry = registry_over(impl_.get());
 }
 Api::~Api() = default;
+
+Registry& Api::registry() { return *impl_->registry; }
 
 void Api::cancel() { impl_->connection->cancel(); }
 std::uint64_t Api::bytes_sent() const { return impl_->connection->bytes_sent(); }

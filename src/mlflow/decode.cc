@@ -90,6 +90,7 @@ bool read_run_object(const json& run, RemoteRun* out) {
   out->name = text(*info, "run_name");
   out->lifecycle_stage = text(*info, "lifecycle_stage");
   out->status = text(*info, "status");
+  out->artifact_uri = text(*info, "artifact_uri");
   out->params.clear();
   out->tags.clear();
   out->last_steps.clear();

@@ -56,9 +56,12 @@ struct MetricPoint {
 struct RemoteRun {
   std::string run_id, experiment_id, name;
   std::string lifecycle_stage, status;
+  std::string artifact_uri;
   Pairs params, tags;
   std::vector<std::pair<std::string, std::int64_t>> last_steps;  // of each metric, that of the latest point
 };
+
+class Registry;  // mlflow/registry.h
 
 /// Calls over one connection; one thread at a time (cancel and the counters from any). Each returns what it means; out
 /// parameters are set when ok. Nothing is repeated here. A read of something that is not there (get_run,
@@ -92,7 +95,8 @@ class Api {
   Answer set_deleted(std::string_view run_id, bool deleted);  // runs/delete, runs/restore; the same again is ok
   /// All pages, sorted by (step, time); a key the run does not have is no point.
   Answer metric_history(std::string_view run_id, std::string_view key, std::vector<model::Point>* out);
-  void cancel();  // from another thread: the call in progress ends at once
+  Registry& registry();  // over the same connection
+  void cancel();         // from another thread: the call in progress ends at once
   std::uint64_t bytes_sent() const;
   std::uint64_t requests() const;
 

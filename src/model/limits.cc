@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <iterator>
 
+#include "model/artifact.h"
 #include "model/word_chars.h"
 
 namespace mlops::model {
@@ -190,6 +191,41 @@ Status check_text(std::string_view what, std::string_view text, std::size_t char
     return refuse(
         what, text,
         "has " + std::to_string(count) + " characters: at most " + std::to_string(chars) + " are allowed, shorten it");
+  }
+  return {};
+}
+
+Status check_artifact_path(std::string_view path) {
+  constexpr std::string_view what = "artifact path";
+  if (path.empty()) return Status(StatusCode::invalid_argument, "an artifact path is empty: name the file");
+  if (!is_utf8(path)) return refuse(what, path, "is not UTF-8: rename the file");
+  if (!is_normal_path(path)) {
+    return refuse(what, path,
+                  "is not a plain relative path: no '/' at either end, no '//', no '.' or '..' between slashes, no "
+                  "'..' in front");
+  }
+  const auto is_hex = [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F'); };
+  std::size_t segment = 0;
+  for (std::size_t i = 0; i < path.size(); ++i) {
+    const char c = path[i];
+    if (static_cast<std::uint8_t>(c) < 0x20 || c == 0x7F) return refuse(what, path, "holds a control character");
+    if (c == '#' || c == '\\') return refuse(what, path, "holds '#' or a backslash, which MLflow refuses: rename it");
+    if (c == '%' && i + 2 < path.size() && is_hex(path[i + 1]) && is_hex(path[i + 2])) {
+      return refuse(what, path, "holds '%' and two hexadecimal digits, which MLflow decodes: rename it");
+    }
+    segment = c == '/' ? 0 : segment + 1;
+    if (segment > kArtifactNameBytes) return refuse(what, path, "has a name of more than 255 bytes: shorten it");
+  }
+  if (path.size() > kArtifactPathBytes) return refuse(what, path, "is longer than 900 bytes: shorten it");
+  if (path.back() == '?' || path.back() == ';') return refuse(what, path, "ends with '?' or ';', which MLflow cuts");
+  const std::size_t colon = path.find(':');
+  const auto of_scheme = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '+' || c == '-' ||
+           c == '.';
+  };
+  if (colon != std::string_view::npos && colon > 0 && !(path[0] >= '0' && path[0] <= '9') &&
+      std::all_of(path.begin(), path.begin() + static_cast<std::ptrdiff_t>(colon), of_scheme)) {
+    return refuse(what, path, "begins as a URL does (scheme and ':'), which MLflow rewrites: put it into a folder");
   }
   return {};
 }

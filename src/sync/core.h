@@ -55,6 +55,8 @@ class Core : public std::enable_shared_from_this<Core> {
   std::uint64_t parked() const;
   std::uint64_t dead_points() const;
   Result<std::string> server_id(const base::Uid& run) const;
+  std::optional<ledger::IntentResult> intent(const base::Uid& uid) const;
+  std::uint64_t intents_waiting() const;
   bool is_deliverer() const;
   void retry_now();
   void stop(Millis deadline);

@@ -28,6 +28,10 @@ class EngineShell : public Engine {
     if (!core_) return forked();
     return core_->server_id(run);
   }
+  std::optional<ledger::IntentResult> intent(const base::Uid& uid) const override {
+    return core_ ? core_->intent(uid) : std::nullopt;
+  }
+  std::uint64_t intents_waiting() const override { return core_ ? core_->intents_waiting() : 0; }
   bool is_deliverer() const override { return core_ && core_->is_deliverer(); }
   void retry_now() override {
     if (core_) core_->retry_now();

@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "buffer/buffer.h"
@@ -53,6 +54,9 @@ class Engine {
   virtual std::uint64_t parked() const = 0;                               // runs that wait for somebody to act
   virtual std::uint64_t dead_points() const = 0;                          // points among the dead letters
   virtual Result<std::string> server_id(const base::Uid& run) const = 0;  // not_found until created
+  /// What became of a registry intent; nothing while it waits.
+  virtual std::optional<ledger::IntentResult> intent(const base::Uid& uid) const = 0;
+  virtual std::uint64_t intents_waiting() const = 0;
   virtual bool is_deliverer() const = 0;
   virtual void retry_now() = 0;            // skip the current backoff (a person asked)
   virtual void stop(Millis deadline) = 0;  // ends the request in flight when it must; cursors are in the ledger

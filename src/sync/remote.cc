@@ -41,6 +41,7 @@ class RemoteApi : public Remote {
   Answer metric_history(std::string_view run_id, std::string_view key, std::vector<model::Point>* out) override {
     return api_->metric_history(run_id, key, out);
   }
+  mlflow::Registry& registry() override { return api_->registry(); }
   void cancel() override { api_->cancel(); }
   std::uint64_t bytes_sent() const override { return api_->bytes_sent(); }
 

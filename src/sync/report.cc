@@ -102,7 +102,7 @@ DeliverProgress Core::progress() const {
   Lock lock(mu_);
   DeliverProgress progress;
   for (const auto& [uid, entry] : entries_) {
-    if (!entry->has_row) continue;
+    if (!entry->has_row || uid == model::kRegistry) continue;
     ++progress.runs_total;
     progress.total += entry->points;
     progress.delivered += std::min(entry->seen.delivered, entry->points);
@@ -131,6 +131,22 @@ std::uint64_t Core::dead_points() const {
   std::uint64_t dead = 0;
   for (const auto& [uid, entry] : entries_) dead += entry->seen.dead_points;
   return dead;
+}
+
+std::optional<ledger::IntentResult> Core::intent(const base::Uid& uid) const {
+  Lock lock(mu_);
+  if (ledger_) return ledger_->intent(uid);
+  const auto it = standby_.intents.find(uid);
+  if (it == standby_.intents.end()) return std::nullopt;
+  return it->second;
+}
+
+std::uint64_t Core::intents_waiting() const {
+  Lock lock(mu_);
+  const auto it = entries_.find(model::kRegistry);
+  if (it == entries_.end() || !it->second->has_row) return 0;
+  const std::uint64_t at = place(*it->second);
+  return it->second->next_seq > at ? it->second->next_seq - at : 0;
 }
 
 Result<std::string> Core::server_id(const base::Uid& run) const {

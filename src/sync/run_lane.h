@@ -13,11 +13,13 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/base.h"
 #include "ledger/ledger.h"
 #include "sync/backoff.h"
+#include "sync/call.h"
 #include "sync/lane.h"
 #include "sync/remote.h"
 #include "sync/shared.h"
@@ -111,23 +113,9 @@ mlflow::Answer RunLane::while_active(Remote& remote, const model::RunRow& row, S
   return call(0, [&] { return remote.set_deleted(state_.server_id, true); });
 }
 
-/// Waits for its place, asks may_send before the request, counts it and reports its time.
 template <typename Call>
 mlflow::Answer RunLane::call(std::uint64_t records, Call&& make) {
-  const Pass pass(shared_->turnstile.get(), shared_->may_send);
-  if (!pass.given()) {
-    Answer stopped;
-    stopped.verdict = mlflow::Verdict::offline;
-    stopped.status = Status(StatusCode::unavailable, "delivery is stopping");
-    return stopped;
-  }
-  shared_->requests.fetch_add(1, std::memory_order_relaxed);
-  const std::int64_t start = base::steady_ms();
-  Answer answer = make();
-  if (answer.verdict == mlflow::Verdict::ok && shared_->on_done) {
-    shared_->on_done(records, static_cast<double>(base::steady_ms() - start) / 1000.0);
-  }
-  return answer;
+  return call_server(shared_, records, std::forward<Call>(make));
 }
 
 }  // namespace mlops::sync

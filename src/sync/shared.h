@@ -28,11 +28,24 @@ struct ParentState {
   std::string parked;     // why it will not be
 };
 
+/// Where the files of a model are on the server, for a version that is to be made of them.
+struct ModelPlace {
+  enum class State { waiting, ready, refused } state = State::waiting;
+  std::string source;            // ready: what a version's source is
+  std::string run_id, model_id;  // of the server; empty: none
+  std::string why;               // waiting, refused: in words
+};
+
 struct Shared {
   buffer::Reader* reader = nullptr;
   ledger::Ledger* ledger = nullptr;
   std::function<std::uint64_t()> durable_beat;
   std::function<ParentState(const base::Uid&)> parent_of;
+  /// Whether every artifact record of the run, or of a logged model of it, with a ticket up to `ticket` is delivered.
+  /// Empty: nobody delivers artifacts here, and who has some waits.
+  std::function<bool(const base::Uid& run, const base::Uid& model, std::uint64_t ticket)> artifacts_delivered;
+  /// A logged model by its uid: ready once it is finalized. Empty: nobody makes them here.
+  std::function<ModelPlace(const base::Uid& model)> model_place;
   /// Asked before each request: false when stopping, or the lease is lost. Nothing is sent then.
   std::function<bool()> may_send;
   std::shared_ptr<Turnstile> turnstile;  // null: none

@@ -4,6 +4,7 @@
 
 #include "base/base.h"
 #include "sync/core.h"
+#include "sync/registry_lane.h"
 #include "sync/run_lane.h"
 
 namespace mlops::sync {
@@ -211,7 +212,9 @@ void Core::run_lane(Lock& lock, Entry* entry, Remote& remote, int index) {
   entry->running = true;
   entry->again = false;
   const std::uint64_t beat = looked_beat_;  // of later beats a reader may not see everything yet
-  if (!entry->lane) {
+  if (!entry->lane && entry->seen.run == model::kRegistry) {
+    entry->lane = std::make_unique<RegistryLane>(&shared_, entry->seen);
+  } else if (!entry->lane) {
     DeadMarks dead;
     auto it = dead_.find(entry->seen.run);
     if (it != dead_.end()) {
@@ -263,7 +266,10 @@ void Core::run_lane(Lock& lock, Entry* entry, Remote& remote, int index) {
     case Step::parked:
       open_gate();
       note_error(Status(StatusCode::failed_precondition,
-                        "run " + entry->seen.run.hex() + " is parked: " + entry->seen.parked));
+                        (entry->seen.run == model::kRegistry ? "the registry is parked: "
+                                                                            : "run " + entry->seen.run.hex() +
+                                                                                  " is parked: ") +
+                            entry->seen.parked));
       lane.release();
       break;
     case Step::blocked: {

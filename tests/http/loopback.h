@@ -13,6 +13,7 @@
 #include <cstring>
 #include <functional>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -43,7 +44,11 @@ inline std::string http_answer(int status, const std::string& body, const std::s
 class Loopback {
  public:
   /// `script` is asked for each request, in order of arrival (0 first).
-  explicit Loopback(std::function<Act(int index, const Seen&)> script) : script_(std::move(script)) {
+  /// `early`, if set, is asked once `early_bytes` of a request's body are there; an act that it returns is done
+  /// instead.
+  explicit Loopback(std::function<Act(int index, const Seen&)> script,
+                    std::function<std::optional<Act>(const Seen&)> early = {}, std::size_t early_bytes = 0)
+      : script_(std::move(script)), early_(std::move(early)), early_bytes_(early_bytes) {
     listener_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     const int on = 1;
     ::setsockopt(listener_, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
@@ -109,6 +114,10 @@ class Loopback {
     std::size_t length = 0;
     if (const auto at = peer->data.find("Content-Length: "); at != std::string::npos && at < end)
       length = std::stoul(peer->data.substr(at + 16));
+    if (early_ && peer->data.size() >= end + 4 + early_bytes_ && peer->data.size() < end + 4 + length) {
+      if (const auto act = early_({peer->data.substr(0, end + 2), peer->data.substr(end + 4), peer->number}))
+        return perform(peer, *act);
+    }
     if (peer->data.size() < end + 4 + length) return true;
     const Seen seen{peer->data.substr(0, end + 2), peer->data.substr(end + 4, length), peer->number};
     peer->data.erase(0, end + 4 + length);
@@ -118,7 +127,10 @@ class Loopback {
       index = static_cast<int>(seen_.size());
       seen_.push_back(seen);
     }
-    const Act act = script_(index, seen);
+    return perform(peer, script_(index, seen));
+  }
+
+  bool perform(Peer* peer, const Act& act) {
     for (int waited = 0; waited < act.delay_ms && !stop_; waited += 10)
       std::this_thread::sleep_for(std::chrono::milliseconds(10));
     switch (act.kind) {
@@ -138,6 +150,8 @@ class Loopback {
   }
 
   std::function<Act(int, const Seen&)> script_;
+  std::function<std::optional<Act>(const Seen&)> early_;
+  std::size_t early_bytes_ = 0;
   int listener_ = -1, port_ = 0;
   std::atomic<bool> stop_{false};
   std::mutex mutex_;

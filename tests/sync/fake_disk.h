@@ -58,6 +58,15 @@ class Buffer : public buffer::Reader {
       add(b_->runs_[uid_], make(kind, key, value));
       return *this;
     }
+    Writer& record(model::Op op) {
+      std::lock_guard<std::mutex> lock(b_->mu_);
+      Run& run = b_->runs_[uid_];
+      run.row.uid = uid_;
+      op.ticket = ++b_->tickets_;
+      op.time_ms = 1'000 + static_cast<std::int64_t>(op.ticket);
+      add(run, op);
+      return *this;
+    }
     Writer& param(const std::string& key, const std::string& value) { return op(model::OpKind::param, key, value); }
     Writer& tag(const std::string& key, const std::string& value) { return op(model::OpKind::set_tag, key, value); }
     Writer& end(RunStatus status, std::uint64_t start) {
@@ -190,13 +199,43 @@ class Buffer : public buffer::Reader {
   }
   Result<std::vector<model::Op>> experiments() const override { return std::vector<model::Op>(); }
   Result<std::vector<model::JournalCursor>> cursors() const override { return std::vector<model::JournalCursor>(); }
+  /// Files are named when a test says so.
+  void set_file(const buffer::FileRow& row) {
+    std::lock_guard<std::mutex> lock(mu_);
+    files_[row.name] = row;
+  }
+  Result<buffer::FileRow> file(const base::Uid& name) const override {
+    std::lock_guard<std::mutex> lock(mu_);
+    const auto it = files_.find(name);
+    if (it == files_.end()) return Status(StatusCode::not_found, "not named yet");
+    return it->second;
+  }
+  Result<std::vector<buffer::ArtifactRow>> artifacts(const base::Uid& uid) const override {
+    std::lock_guard<std::mutex> lock(mu_);
+    std::vector<buffer::ArtifactRow> rows;
+    const auto run = runs_.find(uid);
+    if (run == runs_.end()) return rows;
+    for (const buffer::Record& record : run->second.records) {
+      if (record.is_block || record.op.kind != model::OpKind::artifact) continue;
+      buffer::ArtifactRow row;
+      row.seq = record.seq;
+      row.beat = record.beat;
+      row.op = record.op;
+      base::Uid::parse(record.op.value, &row.file.name);
+      const auto file = files_.find(row.file.name);
+      if (file != files_.end()) row.file = file->second;
+      rows.push_back(std::move(row));
+    }
+    return rows;
+  }
 
  private:
   mutable std::mutex mu_;
   mutable std::uint64_t row_scans_ = 0, record_scans_ = 0;
   buffer::Identity identity_;
-  std::uint64_t beat_ = 1;
+  std::uint64_t beat_ = 1, tickets_ = 0;
   std::map<base::Uid, Run> runs_;
+  std::map<base::Uid, buffer::FileRow> files_;
 };
 
 /// What is on disk of a ledger: with what was fsynced apart from what a power cut takes.
@@ -205,6 +244,7 @@ class Disk {
   struct State {
     std::map<base::Uid, ledger::Lane> lanes;
     std::vector<ledger::DeadLetter> dead;
+    std::vector<ledger::IntentResult> intents;
   };
   /// The process that has the ledger dies: what it writes from now on is not there; with `power`, what it did not fsync
   /// neither.
@@ -232,6 +272,7 @@ class Disk {
     ledger::Ledger::Snapshot snapshot;
     snapshot.lanes = now_.lanes;
     snapshot.dead = now_.dead;
+    for (const ledger::IntentResult& result : now_.intents) snapshot.intents[result.uid] = result;
     snapshot.live = live_;
     snapshot.held = held_by_ != 0;
     return snapshot;
@@ -291,6 +332,29 @@ class Disk {
     Status put(const ledger::Lane& lane, const ledger::DeadLetter& letter) override {
       Status status = put(lane);
       return status.ok() ? add_dead(letter) : status;
+    }
+    std::optional<ledger::IntentResult> intent(const base::Uid& uid) const override {
+      std::lock_guard<std::mutex> lock(d_->mu_);
+      for (const ledger::IntentResult& result : d_->now_.intents) {
+        if (result.uid == uid) return result;
+      }
+      return std::nullopt;
+    }
+    std::vector<ledger::IntentResult> intents() const override {
+      std::lock_guard<std::mutex> lock(d_->mu_);
+      return d_->now_.intents;
+    }
+    Status put(const ledger::Lane& lane, const ledger::IntentResult& result) override {
+      Status status = put(lane);
+      std::lock_guard<std::mutex> lock(d_->mu_);
+      if (d_->held_by_ != mine_) return status;
+      for (ledger::IntentResult& known : d_->now_.intents) {
+        if (known.uid != result.uid) continue;
+        known = result;
+        return status;
+      }
+      d_->now_.intents.push_back(result);
+      return status;
     }
     Status note_health(const ledger::LiveState& state) override {
       std::lock_guard<std::mutex> lock(d_->mu_);

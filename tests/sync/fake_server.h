@@ -11,6 +11,7 @@
 #include <tuple>
 #include <vector>
 
+#include "fake_registry.h"
 #include "sync/core.h"
 
 namespace mlops::sync::fake {
@@ -92,6 +93,8 @@ class Server {
   std::size_t largest_batch = 0;
   std::size_t refused_batches = 0;  // of several points, as duplicates: a resend in a form this server cannot take
 
+  FakeModels models;  // fake_registry.h
+
   /// Everything a user can see, but for the watermark tags and the server's own ids.
   std::string dump() const {
     std::lock_guard<std::mutex> lock(mu_);
@@ -117,7 +120,7 @@ class Server {
     std::string out;
     for (const auto& [name, id] : experiments) out += "experiment " + name + "\n";
     for (const auto& [uid, text] : by_uid) out += uid + " " + text;
-    return out;
+    return out + models.dump();
   }
 
  private:
@@ -363,6 +366,7 @@ class Client : public Remote {
       return Answer();
     });
   }
+  mlflow::Registry& registry() override { return registry_; }
   void cancel() override {}
   std::uint64_t bytes_sent() const override { return 0; }
 
@@ -380,9 +384,13 @@ class Client : public Remote {
     out->lifecycle_stage = run.deleted ? "deleted" : "active";
     out->tags.assign(run.tags.begin(), run.tags.end());
     out->params.assign(run.params.begin(), run.params.end());
+    out->artifact_uri = "fake:/" + run.id + "/artifacts";
   }
   Server* s_;
   std::uint64_t epoch_;
+  FakeRegistry registry_{&s_->models, [this](const char* what, const std::function<Answer()>& run) {
+                           return s_->exchange(epoch_, what, run);
+                         }};
 };
 
 }  // namespace mlops::sync::fake

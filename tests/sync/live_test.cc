@@ -56,6 +56,7 @@ class Disturbed : public Remote {
   Answer metric_history(std::string_view id, std::string_view key, std::vector<model::Point>* out) override {
     return pass([&] { return real_->metric_history(id, key, out); });
   }
+  mlflow::Registry& registry() override { return real_->registry(); }
   void cancel() override { real_->cancel(); }
   std::uint64_t bytes_sent() const override { return real_->bytes_sent(); }
 

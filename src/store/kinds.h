@@ -1,0 +1,25 @@
+// Kinds: what makes each kind of store; open() chooses. Private to store.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "mlops/status.h"
+#include "store/aws.h"
+#include "store/store.h"
+
+namespace mlops::store {
+
+/// `base`: of the server that serves artifacts; `root`: below it, decoded, without slashes at its ends;
+/// `ca_file`: for presigned URLs.
+Result<std::unique_ptr<Store>> open_proxied(const Place& place, const std::string& base, std::string root,
+                                            std::string ca_file);
+/// `prefix`: of all keys, without slashes at its ends; may be empty.
+Result<std::unique_ptr<Store>> open_s3(const Place& place, Aws aws, std::string bucket, std::string prefix);
+/// `folder`: absolute.
+Result<std::unique_ptr<Store>> open_folder(std::string folder);
+/// Through the tracking server: reads what it can read, and puts where it hands out presigned URLs. `why_not` ends the
+/// sentence of a refused put.
+Result<std::unique_ptr<Store>> open_served(const Place& place, std::string why_not);
+
+}  // namespace mlops::store

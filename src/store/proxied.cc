@@ -1,0 +1,239 @@
+// Proxied: MLflow's own artifact service (mlflow-artifacts:). Bytes go through the server, or past it by presigned URLs
+// where it stands before S3: parts of large files up, whole files down.
+#include <algorithm>
+#include <utility>
+
+#include "base/base.h"
+#include "store/answer.h"
+#include "store/json.h"
+#include "store/kinds.h"
+#include "store/wire.h"
+
+namespace mlops::store {
+namespace {
+
+constexpr const char* kService = "/api/2.0/mlflow-artifacts";
+constexpr std::uint64_t kMultipart = 64u << 20;
+
+std::pair<std::string, std::string> split(std::string_view path) {
+  const auto slash = path.rfind('/');
+  if (slash == path.npos) return {{}, std::string(path)};
+  return {std::string(path.substr(0, slash)), std::string(path.substr(slash + 1))};
+}
+
+class Proxied final : public Store {
+ public:
+  Proxied(std::unique_ptr<http::Connection> connection, std::string root, const Abilities& abilities,
+          std::string ca_file)
+      : wire_(std::move(connection)), root_(std::move(root)), abilities_(abilities), ca_file_(std::move(ca_file)) {
+    const bool old = abilities_.major > 0 && std::pair(abilities_.major, abilities_.minor) < std::pair(3, 11);
+    if (old) abilities_.presigned_download = false;
+  }
+
+  Answer put(std::string_view path, const Body& body, const Progress& progress) override {
+    if (Answer bad = check(path); !bad.ok()) return bad;
+    http::Request request;
+    request.method = http::Method::put;
+    request.path = at("artifacts", path);
+    request.headers = {{"Content-Type", "application/octet-stream"}};
+    return of_mlflow(wire_.upload(std::move(request), body, progress), path);
+  }
+
+  bool can_multipart(std::uint64_t size) const override {
+    return size >= kMultipart && abilities_.multipart_upload.value_or(true);
+  }
+
+  Answer begin(std::string_view path, std::uint64_t size, Upload* out) override {
+    if (Answer bad = check(path); !bad.ok()) return bad;
+    Upload upload;
+    upload.parts = plan_parts(size);
+    if (upload.parts.empty())
+      return refuse({StatusCode::invalid_argument, std::string(path) + ": no upload in parts has this size"});
+    upload.part_size = upload.parts[0].size;
+    const auto [dir, name] = split(path);
+    const http::Response response = post("mpu/create", dir, write_create(name, upload.parts.size()));
+    Answer answer = of_mlflow(response, path);
+    if (answer.verdict == Verdict::unsupported) abilities_.multipart_upload = false;
+    if (!answer.ok()) return answer;
+    if (!read_upload(response.body, &upload) || upload.urls.size() != upload.parts.size())
+      return make(Verdict::unsupported, StatusCode::unimplemented,
+                  std::string(path) + ": the server's answer to mpu/create has no URL for each part", response);
+    *out = std::move(upload);
+    return answer;
+  }
+
+  Answer put_part(std::string_view path, const Upload& upload, Part* part, const Body& body,
+                  const Progress& progress) override {
+    const auto url = std::find_if(upload.urls.begin(), upload.urls.end(),
+                                  [&](const PartUrl& u) { return u.number == part->number; });
+    if (url == upload.urls.end())
+      return make(Verdict::expired, StatusCode::failed_precondition,
+                  std::string(path) + ": part " + std::to_string(part->number) + " has no URL; begin again");
+    http::Request request;
+    request.method = http::Method::put;
+    request.elsewhere = elsewhere(url->url);
+    request.headers = url->headers;
+    // TLS guards the bytes on their way; without it the store is given something to check them by.
+    if (url->url.compare(0, 5, "http:") == 0 && url->url.find("X-Amz-") != std::string::npos) {
+      if (std::string md5 = md5_of(body); !md5.empty()) request.headers.emplace_back("Content-MD5", std::move(md5));
+    }
+    const http::Response response = wire_.upload(std::move(request), body, progress);
+    Answer answer = of_presigned(response, path);
+    if (answer.ok()) part->etag = response.etag.empty() ? "-" : response.etag;  // Azure: blocks go by their URL
+    return answer;
+  }
+
+  Answer finish(std::string_view path, const Upload& upload) override {
+    const auto [dir, name] = split(path);
+    return of_mlflow(post("mpu/complete", dir, write_complete(name, upload)), path);
+  }
+
+  Answer abort(std::string_view path, const Upload& upload) override {
+    const auto [dir, name] = split(path);
+    Answer answer = of_mlflow(post("mpu/abort", dir, write_abort(name, upload)), path);
+    return answer.verdict == Verdict::expired || answer.verdict == Verdict::not_found ? Answer{} : answer;
+  }
+
+  Answer stat(std::string_view path, std::uint64_t* size) override {
+    if (Answer bad = check(path); !bad.ok()) return bad;
+    std::vector<Entry> entries;
+    Answer answer = list(split(path).first, &entries);
+    if (!answer.ok()) return answer;
+    const auto found =
+        std::find_if(entries.begin(), entries.end(), [&](const Entry& e) { return !e.is_dir && e.path == path; });
+    if (found == entries.end())
+      return make(Verdict::not_found, StatusCode::not_found, std::string(path) + " is not on the server");
+    *size = found->size;
+    return answer;
+  }
+
+  Answer list(std::string_view dir, std::vector<Entry>* out) override {
+    if (!dir.empty())
+      if (Answer bad = check(dir); !bad.ok()) return bad;
+    http::Request request;
+    request.path = std::string(kService) + "/artifacts?path=" + http::escape(below(dir));
+    const http::Response response = wire_.send(request);
+    Answer answer = of_mlflow(response, dir.empty() ? "artifacts" : dir);
+    if (!answer.ok()) return answer;
+    std::vector<Entry> entries;
+    std::string next;
+    if (!read_files(response.body, &entries, &next))
+      return make(Verdict::ambiguous, StatusCode::unavailable,
+                  "the list of artifacts cannot be read: not MLflow's answer", response);
+    for (Entry& entry : entries) {  // basenames
+      if (!dir.empty()) entry.path = std::string(dir) + "/" + entry.path;
+      out->push_back(std::move(entry));
+    }
+    return answer;
+  }
+
+  Answer get(std::string_view path, std::uint64_t offset, Version* version, const Sink& sink,
+             const Progress& progress) override {
+    if (Answer bad = check(path); !bad.ok()) return bad;
+    Version mine;
+    if (!version) version = &mine;
+    if (abilities_.presigned_download.value_or(true)) {
+      Answer answer;
+      if (get_presigned(path, offset, version, sink, progress, &answer)) return answer;
+    }
+    http::Request request;
+    request.path = at("artifacts", path);
+    ask_range(offset, version, "If-Range", &request);
+    std::uint64_t end = 0;
+    http::Response response = wire_.download(request, version, sink, progress, &end);
+    if (response.fate == http::Fate::answered && response.status == 416) {  // shorter than it was
+      request.headers.clear();
+      response = wire_.download(std::move(request), version, sink, progress, &end);
+    }
+    Answer answer = of_mlflow(response, path);
+    // Up to 3.10 a file that is not there is a 500 of many words.
+    std::uint64_t size = 0;
+    if (!answer.ok() && response.status == 500) {
+      Answer there = stat(path, &size);
+      if (there.verdict == Verdict::not_found) return there;
+    }
+    return check_whole(response, answer, end, *version, path);
+  }
+
+  void cancel() override { wire_.cancel(); }
+
+ private:
+  /// False: ask the server itself.
+  bool get_presigned(std::string_view path, std::uint64_t offset, Version* version, const Sink& sink,
+                     const Progress& progress, Answer* answer) {
+    http::Request request;
+    request.path = at("presigned", path);
+    const http::Response response = wire_.send(request);
+    *answer = of_mlflow(response, path);
+    PartUrl url;
+    std::int64_t size = -1;
+    if (answer->verdict == Verdict::unsupported || (answer->ok() && !read_presigned(response.body, &url, &size))) {
+      abilities_.presigned_download = false;
+      return false;
+    }
+    if (!answer->ok()) return response.fate != http::Fate::answered || answer->verdict != Verdict::ambiguous;
+    http::Request read;
+    read.elsewhere = elsewhere(url.url);
+    read.headers = url.headers;
+    ask_range(offset, version, "If-Match", &read);
+    std::uint64_t end = 0;
+    http::Response bytes = wire_.download(read, version, sink, progress, &end);
+    if (bytes.fate == http::Fate::answered && (bytes.status == 412 || bytes.status == 416)) {
+      read.headers = url.headers;
+      bytes = wire_.download(std::move(read), version, sink, progress, &end);
+    }
+    *answer = of_presigned(bytes, path);
+    if (end == 0 && (bytes.fate == http::Fate::not_sent || bytes.fate == http::Fate::refused)) {
+      abilities_.presigned_download = false;  // an address that only the server can reach
+      return false;
+    }
+    if (!version->size && size >= 0) version->size = static_cast<std::uint64_t>(size);
+    *answer = check_whole(bytes, *answer, end, *version, path);
+    return true;
+  }
+
+  Answer check(std::string_view path) const {
+    if (Status s = check_path(path); !s.ok()) return refuse(s);
+    if (path.find('#') != path.npos)
+      return refuse({StatusCode::invalid_argument,
+                     "artifact path '" + std::string(path) + "': MLflow's servers refuse a # in it; rename it"});
+    return {};
+  }
+
+  std::string below(std::string_view path) const {
+    if (path.empty() || root_.empty()) return root_ + std::string(path);
+    return root_ + "/" + std::string(path);
+  }
+  std::string at(const char* verb, std::string_view path) const {
+    return std::string(kService) + "/" + verb + "/" + http::escape_path(below(path));
+  }
+
+  http::Response post(const char* verb, std::string_view dir, std::string body) {
+    http::Request request;
+    request.method = http::Method::post;
+    request.path = at(verb, dir);
+    request.body = std::move(body);
+    request.headers = {{"Content-Type", "application/json"}};
+    request.timeout = Millis(300'000);  // S3 puts thousands of parts together
+    return wire_.send(request);
+  }
+
+  http::Elsewhere elsewhere(const std::string& url) const { return {url, {}, ca_file_, false}; }
+
+  Wire wire_;
+  const std::string root_;
+  Abilities abilities_;
+  const std::string ca_file_;  // of the object store
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Store>> open_proxied(const Place& place, const std::string& base, std::string root,
+                                            std::string ca_file) {
+  auto connection = http::Connection::create(base, place.credentials);
+  if (!connection.ok()) return connection.status();
+  return std::unique_ptr<Store>(
+      std::make_unique<Proxied>(std::move(*connection), std::move(root), place.abilities, std::move(ca_file)));
+}
+
+}  // namespace mlops::store

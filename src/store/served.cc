@@ -1,0 +1,148 @@
+// Served: a place that only the tracking server can reach. It lists and reads it for us; where it hands out presigned
+// URLs (MLflow 3.12 and later, S3), files are put, too.
+#include <algorithm>
+#include <utility>
+
+#include "store/answer.h"
+#include "store/json.h"
+#include "store/kinds.h"
+#include "store/wire.h"
+
+namespace mlops::store {
+namespace {
+
+constexpr int kUrlSeconds = 3'600;
+
+class Served final : public Store {
+ public:
+  Served(std::unique_ptr<http::Connection> connection, const Place& place, std::string why_not)
+      : wire_(std::move(connection)), run_id_(place.run_id), model_id_(place.model_id), why_not_(std::move(why_not)) {
+    const bool old =
+        place.abilities.major > 0 && std::pair(place.abilities.major, place.abilities.minor) < std::pair(3, 12);
+    hands_out_ = !old && place.artifact_uri.compare(0, 3, "s3:") == 0;
+  }
+
+  Answer put(std::string_view path, const Body& body, const Progress& progress) override {
+    if (Status s = check_path(path); !s.ok()) return refuse(s);
+    if (!hands_out_) return nobody(path, {});
+    http::Request ask;
+    ask.method = http::Method::post;
+    ask.path = "/api/2.0/mlflow/artifacts/presigned-upload-url";
+    ask.body = write_presign(run_id_, model_id_, path, kUrlSeconds);
+    ask.headers = {{"Content-Type", "application/json"}};
+    const http::Response response = wire_.send(ask);
+    Answer answer = of_mlflow(response, path);
+    PartUrl url;
+    std::int64_t size = 0;
+    if (answer.verdict == Verdict::unsupported || answer.verdict == Verdict::rejected ||
+        (answer.ok() && !read_presigned(response.body, &url, &size))) {
+      hands_out_ = false;
+      return nobody(path, answer);
+    }
+    if (!answer.ok()) return answer;
+    http::Request request;
+    request.method = http::Method::put;
+    request.elsewhere = http::Elsewhere{url.url, {}, {}, false};
+    request.headers = url.headers;
+    if (url.url.compare(0, 5, "http:") == 0)
+      if (std::string md5 = md5_of(body); !md5.empty()) request.headers.emplace_back("Content-MD5", std::move(md5));
+    return of_presigned(wire_.upload(std::move(request), body, progress), path);
+  }
+
+  bool can_multipart(std::uint64_t) const override { return false; }
+  Answer begin(std::string_view path, std::uint64_t, Upload*) override { return nobody(path, {}); }
+  Answer put_part(std::string_view path, const Upload&, Part*, const Body&, const Progress&) override {
+    return nobody(path, {});
+  }
+  Answer finish(std::string_view path, const Upload&) override { return nobody(path, {}); }
+  Answer abort(std::string_view, const Upload&) override { return {}; }
+
+  Answer stat(std::string_view path, std::uint64_t* size) override {
+    if (Status s = check_path(path); !s.ok()) return refuse(s);
+    const auto slash = path.rfind('/');
+    std::vector<Entry> entries;
+    Answer answer = list(slash == path.npos ? std::string_view() : path.substr(0, slash), &entries);
+    if (!answer.ok()) return answer;
+    const auto found =
+        std::find_if(entries.begin(), entries.end(), [&](const Entry& e) { return !e.is_dir && e.path == path; });
+    if (found == entries.end())
+      return make(Verdict::not_found, StatusCode::not_found, std::string(path) + " is not on the server");
+    *size = found->size;
+    return answer;
+  }
+
+  Answer list(std::string_view dir, std::vector<Entry>* out) override {
+    if (!dir.empty())
+      if (Status s = check_path(dir); !s.ok()) return refuse(s);
+    const std::string where = run_id_.empty()
+                                  ? "/api/2.0/mlflow/logged-models/" + http::escape(model_id_) +
+                                        "/artifacts/directories?artifact_directory_path=" + http::escape(dir)
+                                  : "/api/2.0/mlflow/artifacts/list?run_id=" + http::escape(run_id_) +
+                                        (dir.empty() ? "" : "&path=" + http::escape(dir));
+    std::string token;
+    std::vector<Entry> entries;
+    for (;;) {
+      http::Request request;
+      request.path = where + (token.empty() ? "" : "&page_token=" + http::escape(token));
+      const http::Response response = wire_.send(request);
+      Answer answer = of_mlflow(response, dir.empty() ? "artifacts" : dir);
+      if (!answer.ok()) return answer;
+      std::string next;
+      if (!read_files(response.body, &entries, &next))
+        return make(Verdict::ambiguous, StatusCode::unavailable,
+                    "the list of artifacts cannot be read: not MLflow's answer", response);
+      if (next.empty() || next == token) break;
+      token = next;
+    }
+    out->insert(out->end(), std::make_move_iterator(entries.begin()), std::make_move_iterator(entries.end()));
+    return {};
+  }
+
+  Answer get(std::string_view path, std::uint64_t offset, Version* version, const Sink& sink,
+             const Progress& progress) override {
+    if (Status s = check_path(path); !s.ok()) return refuse(s);
+    Version mine;
+    if (!version) version = &mine;
+    http::Request request;
+    request.path = run_id_.empty() ? "/ajax-api/2.0/mlflow/logged-models/" + http::escape(model_id_) +
+                                         "/artifacts/files?artifact_file_path=" + http::escape(path)
+                                   : "/get-artifact?run_id=" + http::escape(run_id_) + "&path=" + http::escape(path);
+    ask_range(offset, version, "If-Range", &request);
+    std::uint64_t end = 0;
+    http::Response response = wire_.download(request, version, sink, progress, &end);
+    if (response.fate == http::Fate::answered && response.status == 416) {
+      request.headers.clear();
+      response = wire_.download(std::move(request), version, sink, progress, &end);
+    }
+    Answer answer = of_mlflow(response, path);
+    std::uint64_t size = 0;
+    if (!answer.ok() && response.status == 500) {
+      Answer there = stat(path, &size);
+      if (there.verdict == Verdict::not_found) return there;
+    }
+    return check_whole(response, answer, end, *version, path);
+  }
+
+  void cancel() override { wire_.cancel(); }
+
+ private:
+  Answer nobody(std::string_view path, const Answer& said) const {
+    std::string words = std::string(path) + ": " + why_not_;
+    if (!said.status.ok()) words += " (asked for a presigned URL, " + std::string(said.status.message()) + ")";
+    return {Verdict::unsupported, Status(StatusCode::unimplemented, std::move(words)), -1, said.http_status};
+  }
+
+  Wire wire_;
+  const std::string run_id_, model_id_, why_not_;
+  bool hands_out_ = false;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Store>> open_served(const Place& place, std::string why_not) {
+  auto connection = http::Connection::create(place.tracking_uri, place.credentials);
+  if (!connection.ok()) return connection.status();
+  return std::unique_ptr<Store>(std::make_unique<Served>(std::move(*connection), place, std::move(why_not)));
+}
+
+}  // namespace mlops::store
