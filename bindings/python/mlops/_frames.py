@@ -11,7 +11,7 @@ from .exceptions import Unimplemented
 
 def _pandas() -> Any:
     try:
-        import pandas
+        import pandas  # type: ignore[import-untyped,unused-ignore]
     except ImportError:
         raise Unimplemented('pandas is not installed: install it, or ask for output_format="list"') from None
     return pandas

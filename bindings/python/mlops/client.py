@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from . import _core, _later, _state, fluent
-from .entities import Experiment, Metric, PagedList, Param, Run, RunTag, ViewType
+from .entities import Experiment, Metric, PagedList, Run, ViewType
 from .exceptions import InvalidArgument, NotFound, WrongType
 
 __all__ = ["MlflowClient"]
@@ -185,6 +185,3 @@ def _offset(page_token: str | None) -> int:
     if not str(page_token).isdecimal():
         raise InvalidArgument(f"page_token {str(page_token)[:40]!r} is none that search_runs gave")
     return int(page_token)
-
-
-_ = (Param, RunTag)

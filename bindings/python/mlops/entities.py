@@ -159,7 +159,7 @@ class Run:
     @classmethod
     def _of(cls, summary: _core.RunSummary) -> Run:
         run = Run.__new__(_ReadRun)
-        run._summary = summary  # type: ignore[attr-defined]
+        run._summary = summary
         run._inputs = RunInputs()
         return run
 

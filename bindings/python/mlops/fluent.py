@@ -10,8 +10,8 @@ from types import TracebackType
 from typing import Any, Literal, overload
 
 from . import _core, _state
-from .entities import Experiment, LifecycleStage, Run, RunData, RunInfo, ViewType, data_of, info_of
-from .exceptions import AlreadyExists, Error, FailedPrecondition, InvalidArgument, NotFound, Unimplemented
+from .entities import Experiment, Run, RunData, RunInfo, ViewType, data_of, info_of
+from .exceptions import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, Unimplemented, WrongType
 
 log_metric = _core.log_metric
 log_metrics = _core.log_metrics
@@ -261,7 +261,7 @@ def _log_metrics_to(
     try:
         points = dict(metrics)
     except (TypeError, ValueError):
-        raise _state.WrongType(f"metrics must be a dictionary, not {type(metrics).__name__}") from None
+        raise WrongType(f"metrics must be a dictionary, not {type(metrics).__name__}") from None
     with _Within(None if run_id is None else _state.handle_for(run_id)):
         log_metrics(points, step, timestamp=timestamp)
     return _operation(synchronous)
@@ -338,12 +338,19 @@ def _root() -> str:
     return _state.reader().root
 
 
+def _checked(experiment: str) -> str:
+    if not 1 <= len(experiment) <= 256 or "\0" in experiment:
+        raise InvalidArgument(f"an experiment's name has 1 to 256 characters and no NUL, unlike {experiment[:60]!r}")
+    return experiment
+
+
 def set_experiment(experiment_name: str | None = None, experiment_id: str | None = None) -> Experiment:
     """Runs started from now on belong to this experiment, which is made with its first run."""
     global _experiment
     if (experiment_name is None) == (experiment_id is None):
         raise InvalidArgument("give experiment_name or experiment_id, one of them")
     chosen = _state.name(experiment_name, "experiment_name") if experiment_name is not None else _experiment_of(experiment_id)
+    _checked(chosen)
     _state.client().experiment(chosen, [], "")
     _experiment = chosen
     found = get_experiment_by_name(chosen)
@@ -355,7 +362,7 @@ def set_experiment(experiment_name: str | None = None, experiment_id: str | None
 def create_experiment(name: str, artifact_location: str | None = None, tags: dict[str, Any] | None = None) -> str:
     """Names an experiment; its tags and artifact location are used when a server makes it. Returns its id: the name."""
     name = _state.name(name, "an experiment's name")
-    if get_experiment_by_name(name) is not None:
+    if get_experiment_by_name(_checked(name)) is not None:
         raise AlreadyExists(f"experiment {name[:100]!r} is there already: set_experiment takes it as it is")
     _state.client().experiment(name, _state.pairs(tags, "tag"), artifact_location or "")
     _known[name] = Experiment(name, name, artifact_location, tags={k: str(v) for k, v in (tags or {}).items()})
@@ -489,6 +496,3 @@ def flush_async_logging() -> None:
     client = _state.current()
     if client is not None:
         client.flush(_core.Level.durable, 60.0)
-
-
-_ = (Error, LifecycleStage)

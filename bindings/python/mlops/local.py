@@ -56,6 +56,7 @@ class Status:
 
     def __str__(self) -> str:
         lines = [f"{self.root}: {self.accepted} accepted, {self.buffered} buffered, {self.durable} durable"]
+        lines += [f"{self.merged} merged: a server cannot tell them from others"] if self.merged else []
         lines += [f"dropped, {reason}: {count}" for reason, count in self.dropped.items()]
         for one in self.destinations:
             said = f" ({one['last_error']})" if one["last_error"] else ""
@@ -138,7 +139,7 @@ def _follow(client: _core.Client, started: float, until: float | None, bar: _Bar
 
     def counts() -> tuple[int, int, dict[str, Any]]:
         rows = [one for one in client.health()["destinations"] if one["uri"] == client.tracking_uri.rstrip("/")]
-        row = rows[0] if rows else {"delivered": 0, "waiting": 0, "last_error": "", "requests": 0, "retries": 0, "dead_letters": 0}
+        row: dict[str, Any] = rows[0] if rows else dict.fromkeys(("delivered", "waiting", "requests", "retries", "dead_letters"), 0) | {"last_error": ""}
         return row["delivered"], row["waiting"], row
 
     before, _, first = counts()

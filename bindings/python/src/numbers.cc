@@ -122,6 +122,12 @@ Took by_buffer(PyObject* values, bool floats, const std::string& what, std::vect
     took = Took::failed;
   } else if (copy_column(view, floats, out)) {
     took = Took::yes;
+  } else if (view.format != nullptr && std::strpbrk(view.format, "OdfeQNL") == nullptr) {
+    raise(kWrongType, what + ": elements of the format '" + std::string(view.format) + "' are no numbers");
+    took = Took::failed;
+  } else if (view.format != nullptr && *view.format == 'Z') {
+    raise(kWrongType, what + ": complex numbers have no place on a curve; log .real and .imag");
+    took = Took::failed;
   }
   PyBuffer_Release(&view);
   Py_XDECREF(array);
@@ -139,7 +145,13 @@ bool to_double_slow(PyObject* value, PyObject* metric, double* out) noexcept {
           named(metric) + ": the integer is beyond the greatest double (1.8e308)");
     return false;
   }
-  PyObject* number = value == Py_None ? nullptr : PyNumber_Float(value);
+  PyObject* number = value == Py_None || PyComplex_Check(value) ? nullptr : PyNumber_Float(value);
+  if (number == nullptr && PyErr_Occurred() && PyErr_ExceptionMatches(PyExc_TypeError) && PyObject_HasAttrString(value, "item")) {
+    PyErr_Clear();  // an array of one element, of any number of dimensions
+    PyObject* item = PyObject_CallMethod(value, "item", nullptr);
+    if (item != nullptr && (PyFloat_Check(item) || PyLong_Check(item))) number = PyNumber_Float(item);
+    Py_XDECREF(item);
+  }
   if (number != nullptr) {
     *out = PyFloat_AS_DOUBLE(number);
     Py_DECREF(number);
