@@ -74,7 +74,7 @@ Command artifacts_put_command() {
       {"-p,--path", "Below this folder of the run's artifacts [none]", &a->path},
   };
   command.about =
-      "Exits with 0 once all is accepted: each file as it is now is in the buffer, and the next `mlops sync` uploads\n"
+      "Exits with 0 once all is accepted: each file as it is now is in the buffer, and the next `mlops sync` uploads "
       "it. Sends nothing itself. A file keeps its name; of a folder, what is in it goes to --path.";
   command.json = R"({"run", "accepted"}: files and folders that were named)";
   command.examples = {{"mlops artifacts put train.log --run $RUN --path logs", "a file, for the next delivery"}};
