@@ -17,17 +17,20 @@ std::uint8_t to_byte(float v) {
 }  // namespace
 
 Result<Pixels> pixels_of(const Image& image) {
-  const auto bad = [](const std::string& words) { return Status(StatusCode::invalid_argument, "image: " + words); };
-  if ((image.bytes == nullptr) == (image.floats == nullptr)) return bad("set one of bytes and floats");
+  if ((image.bytes == nullptr) == (image.floats == nullptr))
+    return Status(StatusCode::invalid_argument, "an image has one of bytes and floats");
   if (image.channels != 1 && image.channels != 3 && image.channels != 4) {
-    return bad("channels are 1 (grey), 3 (RGB) or 4 (RGBA), not " + std::to_string(image.channels));
+    return Status(StatusCode::invalid_argument,
+                  "an image's channels are 1 (grey), 3 (RGB) or 4 (RGBA), not " + std::to_string(image.channels));
   }
   if (image.width == 0 || image.height == 0 || image.width > kSide || image.height > kSide) {
-    return bad("width and height are 1 to 65,535, not " + std::to_string(image.width) + " and " +
-               std::to_string(image.height));
+    return Status(StatusCode::invalid_argument, "an image's width and height are 1 to 65,535, not " +
+                                                    std::to_string(image.width) + " and " +
+                                                    std::to_string(image.height));
   }
   const std::uint64_t values = std::uint64_t{image.width} * image.height * image.channels;
-  if (values > kValues) return bad("it has more than 2^28 values: log it in a file");
+  if (values > kValues)
+    return Status(StatusCode::invalid_argument, "an image of more than 2^28 values: log a file instead");
   Pixels out{image.width, image.height, image.channels, std::vector<std::uint8_t>(values)};
   if (image.bytes != nullptr) {
     std::copy_n(image.bytes, values, out.bytes.begin());

@@ -16,7 +16,7 @@ Result<std::string> encode_png(const Pixels& pixels) {
   const int good = png_image_write_to_memory(&image, out.data(), &size, 0, pixels.bytes.data(), 0, nullptr);
   const std::string words = image.message;
   png_image_free(&image);
-  if (good == 0) return Status(StatusCode::internal, "libpng: " + words);
+  if (good == 0) return Status(StatusCode::internal, "libpng cannot write this picture: " + words);
   out.resize(size);
   return out;
 }

@@ -58,6 +58,7 @@ std::unique_ptr<Rig> Rig::open(const std::string& root, const RigOptions& option
   d.root = root;
   d.client.beat = options.beat;
   d.client.quota_mib = options.quota_mib;
+  d.client.spool_mib = options.spool_mib;
   d.end_dead_runs = options.end_dead_runs;
   rig->drain = Drain::start(std::move(*slot), rig->writer, d);
   bell->store(rig->drain.get());
