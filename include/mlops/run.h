@@ -12,8 +12,10 @@
 #include <vector>
 
 #include "mlops/artifact.h"
+#include "mlops/dataset.h"
 #include "mlops/health.h"
 #include "mlops/metric.h"
+#include "mlops/model.h"
 #include "mlops/options.h"
 #include "mlops/registry.h"
 #include "mlops/status.h"
@@ -134,6 +136,19 @@ class MLOPS_API Run {
   /// the artifacts logged before are there. Also after end. invalid_argument names what no server takes.
   Result<Pending> register_model(std::string_view artifact_path, std::string_view name,
                                  const RegisterOptions& options = {});
+
+  /// The run used this dataset; `context` is what for ("training", "eval", …; tag mlflow.data.context; may be empty).
+  /// Name and digest are its identity: a server keeps source, schema and profile of the first that has them, and
+  /// of a run that logs it again the first context. A value too large for a record waits for the disk.
+  Status log_input(const Dataset& dataset, std::string_view context = {}) noexcept;
+  /// The run used this logged model. `model_id`: the server's ("m-…").
+  Status log_model_input(const LoggedModel& model) noexcept;
+  Status log_model_input(std::string_view model_id) noexcept;
+  /// Logs a model; its files are what they were when the call returned. Waits for the disk as log_artifact does. `name`:
+  /// 1..200 characters, none of / : . % " ' and no control character. Everything is checked before anything is promised;
+  /// a file that cannot be read then leaves a model that is marked as failed, and the Status says which.
+  Result<LoggedModel> log_model(std::string_view name, const std::vector<ModelFile>& files,
+                                const ModelInfo& info = {}) noexcept;
 
   /// Ends the run; later calls fail, later points are dropped as `closed`. In an attached process and a forked
   /// child: detaches, status ignored. Accepted at once; blocks no longer than RunOptions::end_deadline for *durable*.

@@ -129,6 +129,25 @@ IntentResult intent_of(const pb::Intent& m) {
   return result;
 }
 
+ModelState model_of(const pb::Model& m) {
+  ModelState model;
+  model.uid = get_uid(m.uid());
+  model.run = get_uid(m.run());
+  if (m.state() >= 1 && m.state() <= static_cast<std::uint32_t>(ModelState::State::refused)) {
+    model.state = static_cast<ModelState::State>(m.state());
+  }
+  model.name = m.name();
+  model.server_id = m.server_id();
+  model.root = m.root();
+  model.seq = m.seq();
+  model.end_seq = m.end_seq();
+  model.end_ticket = m.end_ticket();
+  model.complete = m.complete();
+  model.history = m.history();
+  model.reason = m.reason();
+  return model;
+}
+
 }  // namespace
 
 std::string destination_frame(const Destination& destination, std::uint64_t offset) {
@@ -265,6 +284,24 @@ std::string intent_frame(const IntentResult& result, std::uint64_t offset) {
   return frame(f, offset);
 }
 
+std::string model_frame(const ModelState& model, std::uint64_t offset) {
+  pb::Frame f;
+  pb::Model* m = f.mutable_model();
+  put_uid(model.uid, m->mutable_uid());
+  put_uid(model.run, m->mutable_run());
+  m->set_state(static_cast<std::uint32_t>(model.state));
+  m->set_name(model.name);
+  m->set_server_id(model.server_id);
+  m->set_root(model.root);
+  m->set_seq(model.seq);
+  m->set_end_seq(model.end_seq);
+  m->set_end_ticket(model.end_ticket);
+  m->set_complete(model.complete);
+  m->set_history(model.history);
+  m->set_reason(cut(model.reason));
+  return frame(f, offset);
+}
+
 std::size_t parse_frames(std::string_view file, const FrameSink& sink) {
   if (file.substr(0, kMagic.size()) != kMagic) return 0;
   std::size_t at = kMagic.size();
@@ -275,6 +312,7 @@ std::size_t parse_frames(std::string_view file, const FrameSink& sink) {
     if (f.has_destination() && sink.destination) sink.destination({f.destination().name(), f.destination().uri()});
     if (f.has_lane() && sink.lane) sink.lane(lane_of(f.lane()), bytes);
     if (f.has_dead() && sink.dead) sink.dead(letter_of(f.dead()), bytes);
+    if (f.has_model() && sink.model) sink.model(model_of(f.model()), bytes);
     if (f.has_intent() && sink.intent) sink.intent(intent_of(f.intent()), bytes);
     if (f.has_artifacts() && sink.artifacts) sink.artifacts(place_of(f.artifacts()), bytes);
     if (f.has_finished() && sink.finished) {
@@ -335,6 +373,8 @@ std::string encode_live(const LiveState& live) {
   m.set_error_code(live.error_code);
   m.set_error(cut(live.error));
   m.set_points_per_second(live.points_per_second);
+  m.set_files_waiting(live.files_waiting);
+  m.set_file_bytes_waiting(live.file_bytes_waiting);
   return std::string(kLiveMagic) + frame(m, kLiveMagic.size());
 }
 
@@ -352,6 +392,8 @@ std::optional<LiveState> decode_live(std::string_view bytes) {
   live.error_code = m.error_code();
   live.error = m.error();
   live.points_per_second = m.points_per_second();
+  live.files_waiting = m.files_waiting();
+  live.file_bytes_waiting = m.file_bytes_waiting();
   return live;
 }
 

@@ -30,6 +30,7 @@ struct FrameSink {
   std::function<void(ArtifactPlace, std::size_t frame_bytes)> artifacts;
   std::function<void(Finished)> finished;
   std::function<void(Upload, std::vector<std::uint32_t> numbers, std::size_t frame_bytes)> upload;
+  std::function<void(ModelState, std::size_t frame_bytes)> model;
 };
 
 /// The frame as it stands at `offset` of the file.
@@ -45,6 +46,7 @@ std::string upload_frames(const Upload& upload, std::uint64_t offset);
 std::string part_frame(const Upload& upload, std::size_t index, std::uint64_t offset);
 /// That no upload of this record is under way any more.
 std::string no_upload_frame(const Uid& run, std::uint64_t seq, std::uint64_t offset);
+std::string model_frame(const ModelState& model, std::uint64_t offset);
 
 /// Calls the sink for each frame of a whole file; returns where the last good frame ends (0: no ledger at all).
 /// Frames of a kind this version does not know are passed over.

@@ -47,8 +47,16 @@ struct Content {
   std::map<Uid, std::uint64_t> intent_at;
   std::uint64_t next_intent = 0;
   ArtifactBook artifacts;
+  std::map<Uid, ModelState> models;
+  std::map<Uid, std::size_t> model_bytes;
   std::size_t live_bytes = 0;
 
+  void take(const ModelState& model, std::size_t bytes) {
+    std::size_t& old = model_bytes[model.uid];
+    live_bytes += bytes - old;
+    old = bytes;
+    models[model.uid] = model;
+  }
   void take(const Lane& lane, std::size_t bytes) {
     std::size_t& old = lane_bytes[lane.run];
     live_bytes += bytes - old;
@@ -92,6 +100,7 @@ struct Content {
     sink.destination = [this](Destination d) { destination = std::move(d); };
     sink.lane = [this](const Lane& lane, std::size_t bytes) { take(lane, bytes); };
     sink.dead = [this](const DeadLetter& letter, std::size_t bytes) { take(letter, bytes); };
+    sink.model = [this](const ModelState& model, std::size_t bytes) { take(model, bytes); };
     sink.intent = [this](const IntentResult& result, std::size_t bytes) { take(result, bytes); };
     sink.artifacts = [this](const ArtifactPlace& place, std::size_t bytes) { artifacts.take(place, bytes); };
     sink.finished = [this](const Finished& finished) { artifacts.take(finished); };
@@ -132,6 +141,13 @@ Result<base::Fd> open_file(const std::string& path, int flags) {
   return fd;
 }
 
+bool is_newer(std::string_view bytes) { return bytes.compare(0, 7, kMagic.substr(0, 7)) == 0; }
+
+Status newer(const std::string& path) {
+  return Status(StatusCode::failed_precondition,
+                path + " is of a newer version of mlops; use that version, or another root");
+}
+
 class FileLedger;
 
 /// Open ledgers of this process. A forked child must not keep a lock alive that its parent lets go, so the child's
@@ -168,10 +184,7 @@ class FileLedger final : public Ledger {
     }
     end_ = content_.parse(bytes);
     if (end_ == 0 && bytes.size() >= kMagic.size()) {
-      if (bytes.compare(0, 7, kMagic.substr(0, 7)) == 0) {
-        return Status(StatusCode::failed_precondition,
-                      path() + " is of a newer version of mlops; use that version, or another root");
-      }
+      if (is_newer(bytes)) return newer(path());
       // Not a ledger: keep the bytes for whoever wants to look, start anew; the server's watermark proves what is
       // there.
       base::log(base::LogLevel::warn, path() + " is damaged; kept as ledger.damaged, delivery proves its place again");
@@ -269,6 +282,31 @@ class FileLedger final : public Ledger {
     if (Status s = append(both, &bytes); !s.ok()) return s;
     content_.take(lane, lane_bytes);
     content_.take(result, bytes - lane_bytes);
+    return {};
+  }
+
+  std::optional<ModelState> model(const Uid& uid) const override {
+    const std::lock_guard guard(mutex_);
+    const auto it = content_.models.find(uid);
+    if (it == content_.models.end()) return std::nullopt;
+    return it->second;
+  }
+
+  std::vector<ModelState> models(const Uid& run) const override {
+    const std::lock_guard guard(mutex_);
+    std::vector<ModelState> all;
+    for (const auto& [uid, model] : content_.models) {
+      if (run.zero() || model.run == run) all.push_back(model);
+    }
+    return all;
+  }
+
+  Status put(const ModelState& model) override {
+    const std::lock_guard guard(mutex_);
+    std::size_t bytes = 0;
+    MLOPS_POINT("ledger.model");
+    if (Status s = append([&](std::uint64_t at) { return model_frame(model, at); }, &bytes); !s.ok()) return s;
+    content_.take(model, bytes);
     return {};
   }
 
@@ -443,6 +481,7 @@ class FileLedger final : public Ledger {
     bytes += destination_frame(content_.destination, bytes.size());
     for (const auto& [run, lane] : content_.lanes) bytes += lane_frame(lane, bytes.size());
     for (const auto& [at, kept] : content_.dead) bytes += dead_frame(kept.letter, bytes.size());
+    for (const auto& [uid, model] : content_.models) bytes += model_frame(model, bytes.size());
     for (const auto& [at, kept] : content_.intents) bytes += intent_frame(kept.result, bytes.size());
     for (const auto& [run, place] : content_.artifacts.places()) bytes += artifacts_frame(place, bytes.size());
     for (const Upload& upload : content_.artifacts.uploads()) bytes += upload_frames(upload, bytes.size());
@@ -510,13 +549,15 @@ Result<Ledger::Snapshot> Ledger::read(const std::string& slot_dir, const std::st
   if (!bytes.ok()) return bytes.status();
   Content content;
   if (content.parse(*bytes) == 0 && bytes->size() >= kMagic.size()) {
-    return Status(StatusCode::data_loss, dir + "/ledger is no ledger of this version");
+    if (is_newer(*bytes)) return newer(dir + "/ledger");
+    return Status(StatusCode::data_loss, dir + "/ledger is no ledger; the next delivery keeps it as ledger.damaged");
   }
   Snapshot out;
   out.destination = std::move(content.destination);
   out.destination.name = name;  // a folder that was renamed says its old one until it is next opened for writing
   out.lanes = std::move(content.lanes);
   for (auto& [at, kept] : content.dead) out.dead.push_back(std::move(kept.letter));
+  out.models = std::move(content.models);
   for (auto& [at, kept] : content.intents) out.intents[kept.result.uid] = std::move(kept.result);
   out.artifacts = content.artifacts.places();
   out.uploads = content.artifacts.uploads();

@@ -17,6 +17,7 @@
 
 #include "base/uid.h"
 #include "ledger/artifacts.h"
+#include "ledger/models.h"
 #include "mlops/status.h"
 
 namespace mlops::ledger {
@@ -101,6 +102,7 @@ struct LiveState {
   double lag_seconds = 0;
   int error_code = 0;  // StatusCode
   std::string error;
+  std::uint64_t files_waiting = 0, file_bytes_waiting = 0;
   double points_per_second = 0;  // of a backlog, while there was one; 0 never measured
 };
 
@@ -119,6 +121,7 @@ class Ledger {
     std::map<Uid, IntentResult> intents;
     std::map<Uid, ArtifactPlace> artifacts;
     std::vector<Upload> uploads;
+    std::map<Uid, ModelState> models;
     LiveState live;
     bool held = false;  // some deliverer has the lock
   };
@@ -137,9 +140,9 @@ class Ledger {
   virtual Status add_dead(const DeadLetter& letter) = 0;
   virtual Status put(const Lane& lane, const DeadLetter& letter) = 0;  // both, in one write
   virtual std::optional<IntentResult> intent(const Uid& uid) const = 0;
-  virtual std::vector<IntentResult> intents() const = 0;                        // as they were first told of
-  virtual Status put(const Lane& lane, const IntentResult& result) = 0;         // both, in one write
-  virtual ArtifactPlace artifacts(const Uid& run) const = 0;  // a fresh one when unknown
+  virtual std::vector<IntentResult> intents() const = 0;                 // as they were first told of
+  virtual Status put(const Lane& lane, const IntentResult& result) = 0;  // both, in one write
+  virtual ArtifactPlace artifacts(const Uid& run) const = 0;             // a fresh one when unknown
   virtual std::vector<ArtifactPlace> artifact_places() const = 0;
   virtual std::vector<Upload> uploads() const = 0;
   virtual Status put(const ArtifactPlace& place) = 0;
@@ -149,6 +152,9 @@ class Ledger {
   virtual Status begin(const Upload& upload) = 0;                          // instead of any other of this record
   virtual Status put_part(const Upload& upload, std::size_t index) = 0;    // upload.parts[index] has its etag
   virtual Status forget_upload(const Uid& run, std::uint64_t seq) = 0;     // over, or there is none
+  virtual std::optional<ModelState> model(const Uid& uid) const = 0;
+  virtual std::vector<ModelState> models(const Uid& run) const = 0;  // zero: of all runs
+  virtual Status put(const ModelState& model) = 0;
   virtual Status note_health(const LiveState& state) = 0;
   virtual Status sync() = 0;  // fsync and, when it has grown, compact
   /// False when the lease is lost, or may be soon: nothing may be sent, and nothing is written. Renews when due. Others

@@ -64,6 +64,7 @@ struct RemoteRun {
   std::vector<std::pair<std::string, double>> last_values;       // the same points
 };
 
+class Models;    // mlflow/models.h
 class Registry;  // mlflow/registry.h
 
 /// Calls over one connection; one thread at a time (cancel and the counters from any). Each returns what it means; out
@@ -99,6 +100,7 @@ class Api {
   /// All pages, sorted by (step, time); a key the run does not have is no point.
   Answer metric_history(std::string_view run_id, std::string_view key, std::vector<model::Point>* out);
   Registry& registry();  // over the same connection
+  Models& models();      // so is this
   void cancel();         // from another thread: the call in progress ends at once
   std::uint64_t bytes_sent() const;
   std::uint64_t requests() const;

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/base.h"
+#include "sync/model_root.h"
 
 namespace mlops::sync {
 namespace {
@@ -27,6 +28,9 @@ Core::Core(EngineOptions options, Parts parts)
   shared_.reader = options_.reader.get();
   shared_.durable_beat = options_.durable_beat;
   shared_.turnstile = options_.turnstile;
+  shared_.slot_dir = options_.slot_dir;
+  shared_.model_root = [this](const base::Uid&, const base::Uid& model) { return model_root(*shared_.ledger, model); };
+  shared_.model_place = [this](const base::Uid& model) { return model_place(*shared_.ledger, model); };
   shared_.watermark_key = watermark_key(options_.slot_dir);
   shared_.backoff_first = options_.backoff_first;
   shared_.backoff_most = options_.backoff_most;
@@ -220,6 +224,7 @@ bool Core::try_take_over(Lock& lock) {
       dead_[letter.run][letter.seq] = letter;
       if (letter.state == ledger::DeadLetter::State::retrying) ++entry_of(letter.run).retries;
     }
+    for (const auto& [uid, model] : snapshot->models) entry_of(model.run).retries += model.pending() ? 1 : 0;
   }
   contact_due_ = false;
   for (ledger::Lane& lane : ledger_->lanes()) {
@@ -250,6 +255,9 @@ void Core::step_down(Lock& lock) {
   ready_.clear();
   delayed_.clear();
   hot_.clear();
+  lock.unlock();
+  uploads_->let_go();
+  lock.lock();
   shared_.ledger = nullptr;
   std::unique_ptr<ledger::Ledger> lost = std::move(ledger_);
   stepping_down_ = false;
@@ -280,6 +288,7 @@ void Core::read_standby(Lock& lock, std::int64_t now) {
     for (const ledger::DeadLetter& letter : standby_.dead) {
       if (letter.state == ledger::DeadLetter::State::retrying && !letter.artifact) ++entry_of(letter.run).retries;
     }
+    for (const auto& [uid, model] : standby_.models) entry_of(model.run).retries += model.pending() ? 1 : 0;
   }
   if (rows.ok()) {
     for (const model::RunRow& row : *rows) {
@@ -306,6 +315,7 @@ void Core::reload(Entry* entry) {
     const std::uint64_t seq = letter.seq;
     dead[seq] = std::move(letter);
   }
+  for (const ledger::ModelState& model : ledger_->models(entry->seen.run)) entry->retries += model.pending() ? 1 : 0;
   entry->lane.reset();
   dead_[entry->seen.run] = std::move(dead);
   entry->seen = ledger_->lane(entry->seen.run);
@@ -377,6 +387,13 @@ void Core::publish(std::int64_t now) {
   live.error_code = static_cast<int>(last_error_.code());
   live.error = std::string(last_error_.message());
   live.points_per_second = pace_;
+  const UploadCounts files = uploads_->counts();
+  live.files_waiting = files.waiting_files;
+  live.file_bytes_waiting = files.waiting_bytes;
+  if (last_error_.ok() && !files.error.ok()) {
+    live.error_code = static_cast<int>(files.error.code());
+    live.error = std::string(files.error.message());
+  }
   ledger_->note_health(live).ignore();  // only for those who look on
 }
 

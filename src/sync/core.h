@@ -35,7 +35,8 @@ namespace mlops::sync {
 /// What the engine is built from; tests give their own.
 struct Parts {
   MakeRemote make_remote;
-  std::function<Result<std::unique_ptr<store::Store>>(const store::Place&)> make_store;  // empty: no files are delivered
+  std::function<Result<std::unique_ptr<store::Store>>(const store::Place&)>
+      make_store;  // empty: no files are delivered
   std::function<Result<base::Fd>(const buffer::FileRow&)> open_file;
   std::function<Result<std::unique_ptr<ledger::Ledger>>()> open_ledger;
   std::function<Result<ledger::Ledger::Snapshot>()> read_ledger;
@@ -60,6 +61,7 @@ class Core : public std::enable_shared_from_this<Core> {
   Result<std::string> server_id(const base::Uid& run) const;
   std::optional<ledger::IntentResult> intent(const base::Uid& uid) const;
   std::uint64_t intents_waiting() const;
+  std::optional<ledger::ModelState> logged_model(const base::Uid& uid) const;
   bool is_deliverer() const;
   void retry_now();
   void stop(Millis deadline);

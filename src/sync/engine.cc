@@ -33,6 +33,9 @@ class EngineShell : public Engine {
     return core_ ? core_->intent(uid) : std::nullopt;
   }
   std::uint64_t intents_waiting() const override { return core_ ? core_->intents_waiting() : 0; }
+  std::optional<ledger::ModelState> logged_model(const base::Uid& uid) const override {
+    return core_ ? core_->logged_model(uid) : std::nullopt;
+  }
   bool is_deliverer() const override { return core_ && core_->is_deliverer(); }
   void retry_now() override {
     if (core_) core_->retry_now();

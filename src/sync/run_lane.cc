@@ -235,7 +235,8 @@ Outcome RunLane::step(Remote& remote) {
   Status gathered = gather();
   if (!gathered.ok()) return local(gathered);
   ledger::DeadLetter* const again = to_retry();
-  if (window_.empty() && again == nullptr) {
+  load_models();
+  if (window_.empty() && again == nullptr && pending_models_.empty()) {
     gatherer_.release();
     if (window_.held) return wait(kFilesMs, Answer());
     return out;  // dry
@@ -248,12 +249,28 @@ Outcome RunLane::step(Remote& remote) {
     Answer proved = prove(remote, *row);
     if (proved.verdict != Verdict::ok) return settle(proved);
   }
+  bool waits_for_files = false;
+  if (!pending_models_.empty()) {
+    const Answer finished = finish_models(remote, &waits_for_files);
+    if (finished.verdict != Verdict::ok) return settle(finished);
+    out.step = Step::more;
+    if (window_.empty() && again == nullptr) return waits_for_files ? wait(kModelPollMs, Answer()) : out;
+  }
   if (again != nullptr) return send_again(remote, *row, again);
   if (state_.watermark > window_.begin) {  // a proof moved it: fewer points are left to send
     gathered = gather();
     if (!gathered.ok()) return local(gathered);
   }
+  if (window_.ends && models_left()) {
+    if (window_.begin == window_.end_seq) {
+      if (!models_let_end(remote, &out)) return out;
+    } else {  // what stands before the end does not wait with it
+      window_.ends = false;
+      window_.end = window_.end_seq;
+    }
+  }
   Answer sent = window_.lifecycle ? send(remote) : while_active(remote, *row, [&] { return send(remote); });
+  if (wait_ms_ != 0) return wait(std::exchange(wait_ms_, 0), Answer());
   if (sent.verdict != Verdict::ok) {
     if (sent.verdict == Verdict::ambiguous || sent.verdict == Verdict::duplicate) {
       state_.in_flight = std::max(state_.in_flight, window_.end);

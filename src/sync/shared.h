@@ -54,11 +54,13 @@ struct Shared {
   std::shared_ptr<Turnstile> turnstile;  // null: none
   /// A request that carried `records` points came back well.
   std::function<void(std::uint64_t records, double seconds)> on_done;
-  std::string watermark_key;
+  std::string watermark_key, slot_dir;
   Millis backoff_first{1'000}, backoff_most{300'000};
 
   std::atomic<std::size_t> body_cap{model::kBodyBytes};
   std::atomic<std::uint64_t> requests{0}, retries{0};
+  /// Whether the server has logged models, as it answered: 0 not asked yet, 1 yes, -1 no. Asked again after each probe.
+  std::atomic<int> logged_models{0};
 
   mlflow::Server server() const {
     std::lock_guard<std::mutex> lock(mu);
@@ -67,6 +69,7 @@ struct Shared {
   void set_server(const mlflow::Server& s) {
     std::lock_guard<std::mutex> lock(mu);
     server_ = s;
+    logged_models = 0;
   }
   std::string experiment(const std::string& name) const {
     std::lock_guard<std::mutex> lock(mu);

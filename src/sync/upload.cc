@@ -5,13 +5,14 @@
 #include <utility>
 
 #include "base/base.h"
+#include "model/dataset.h"
 
 namespace mlops::sync {
 namespace {
 
-constexpr std::int64_t kIdleMs = 5'000;      // a thread with nothing to do is let go after this long
-constexpr int kPlaceEvery = 256;             // files finished between two frames that hold a run's place
-constexpr std::size_t kProveAtOnce = 500;    // files of a folder whose sizes are read with one list
+constexpr std::int64_t kIdleMs = 5'000;    // a thread with nothing to do is let go after this long
+constexpr int kPlaceEvery = 256;           // files finished between two frames that hold a run's place
+constexpr std::size_t kProveAtOnce = 500;  // files of a folder whose sizes are read with one list
 constexpr int kFirstConnections = 2;
 
 /// Whose trouble is one: a bucket, the tracking server, the local disk.
@@ -70,7 +71,8 @@ void Uploads::see(const std::vector<model::RunRow>& rows) {
     if (stopping_) return;
     const auto seen = looked_.find(row.uid);
     const auto files = runs_.find(row.uid);
-    if (seen != looked_.end() && seen->second == row.next_seq && (files == runs_.end() || files->second->unready == 0)) {
+    if (seen != looked_.end() && seen->second == row.next_seq &&
+        (files == runs_.end() || files->second->unready == 0)) {
       continue;
     }
     look(lock, row.uid, row.next_seq);
@@ -165,6 +167,11 @@ void Uploads::merge(const base::Uid& run, const std::vector<buffer::ArtifactRow>
   std::set<std::string> paths;
   files->unready = 0;
   for (const buffer::ArtifactRow& row : rows) {
+    if (model::is_part(row.op)) {  // of a dataset's record, which the lane brings
+      const bool settle = ledger_ != nullptr && row.beat <= durable && !place.done(row.seq);
+      if (settle) ledger_->finish({run, row.seq, 0, false}, nullptr).ignore();
+      continue;
+    }
     const std::string key = row.op.parent.hex() + "/" + row.op.key;
     const bool rewrites = !paths.insert(key).second;
     const bool named = row.beat <= durable && row.file.beat != 0 && row.file.beat <= durable;
@@ -189,7 +196,8 @@ void Uploads::merge(const base::Uid& run, const std::vector<buffer::ArtifactRow>
     }
     auto it = files->items.find(row.seq);
     if (it == files->items.end()) {
-      it = files->items.emplace(row.seq, UploadItem(shared_->backoff_first.count(), shared_->backoff_most.count())).first;
+      it = files->items.emplace(row.seq, UploadItem(shared_->backoff_first.count(), shared_->backoff_most.count()))
+               .first;
       UploadItem& item = it->second;
       item.seq = row.seq;
       item.ticket = row.op.ticket;
@@ -227,7 +235,8 @@ void Uploads::make_ready(RunFiles* files, UploadItem* item, const buffer::Artifa
     item->upload = std::make_shared<ledger::Upload>(std::move(resumed->second));
     resumed_.erase(resumed);
     const ledger::Upload& upload = *item->upload;
-    const bool urls = std::any_of(upload.parts.begin(), upload.parts.end(), [](const auto& p) { return !p.url.empty(); });
+    const bool urls =
+        std::any_of(upload.parts.begin(), upload.parts.end(), [](const auto& p) { return !p.url.empty(); });
     bool fits = item->lost.empty() && upload.size == item->file.size && upload.part_size > 0 &&
                 upload.parts.size() == (upload.size + upload.part_size - 1) / upload.part_size;
     item->missing = 0;
@@ -266,6 +275,10 @@ void Uploads::forget(RunFiles* files, std::uint64_t seq) {
   if (files->open.erase(seq) != 0) files->busy.erase(it->second.key());
   files->ready.erase(seq);
   std::erase_if(files->later, [seq](const auto& waiting) { return waiting.second == seq; });
+  std::erase_if(files->replaced, [seq](const auto& older) { return older.second == seq; });
+  for (auto [older, end] = files->replaced.equal_range(seq); older != end; older = files->replaced.erase(older)) {
+    files->ready.insert(older->second);  // it is looked at again
+  }
   files->items.erase(it);
 }
 
@@ -298,8 +311,9 @@ void Uploads::drop_if_done(const base::Uid& run) {
 void Uploads::wake() {
   Lock lock(mu_);
   for (auto& [run, files] : runs_) {
-    if (files->root.empty() || !files->resolving) files->until = 0;
+    if (files->server_id.empty()) files->until = 0;
   }
+  ++wakes_;
   start_workers();
   work_cv_.notify_all();
 }
@@ -401,7 +415,7 @@ bool Uploads::gate_open(const std::string& name, std::int64_t now, std::int64_t*
 
 Uploads::Job Uploads::next_job(std::int64_t now, std::int64_t* until, std::vector<base::Uid>* told) {
   Job job;
-  if (ledger_ == nullptr || working_ >= concurrency_.limit()) return job;
+  if (ledger_ == nullptr || leaving_ || working_ >= concurrency_.limit()) return job;
   for (auto it = aborts_.begin(); it != aborts_.end(); ++it) {
     if (!gate_open(it->gate, now, until)) continue;
     job = std::move(*it);
@@ -442,7 +456,12 @@ bool Uploads::job_of(RunFiles* files, std::int64_t now, std::int64_t* until, Job
     UploadItem& item = files->items.at(seq);
     const auto newest = files->newest.find(item.key());
     if (newest != files->newest.end() && newest->second > seq) {
-      finish(files, seq, told);
+      if (files->items.count(newest->second) == 0) {
+        finish(files, seq, told);
+      } else {  // it is there when the newer one is
+        files->ready.erase(seq);
+        files->replaced.emplace(newest->second, seq);
+      }
     } else if (!item.lost.empty()) {
       bury(files, seq, item.lost, told);
     } else {
@@ -456,6 +475,7 @@ bool Uploads::job_of(RunFiles* files, std::int64_t now, std::int64_t* until, Job
     if (files->resolving || !gate_open(job->gate, now, until)) return false;
     files->resolving = true;
     job->kind = Job::Kind::resolve;
+    job->wakes = wakes_;
     job->root = files->root;
     return true;
   }
@@ -526,7 +546,8 @@ void Uploads::start_workers() {
     it = workers_.erase(it);
   }
   work_cv_.notify_all();
-  const std::size_t wanted = std::min<std::size_t>(static_cast<std::size_t>(concurrency_.limit()), counts_.waiting_files);
+  const std::size_t wanted =
+      std::min<std::size_t>(static_cast<std::size_t>(concurrency_.limit()), counts_.waiting_files);
   while (workers_.size() < wanted) {
     auto worker = std::make_unique<Worker>();
     Worker* raw = worker.get();
@@ -559,13 +580,16 @@ void Uploads::work(Worker* worker) {
       continue;
     }
     ++working_;
+    worker->busy = true;
     lock.unlock();
     const std::int64_t start = base::steady_ms();
     perform(worker, &job);
     job.seconds = static_cast<double>(base::steady_ms() - start) / 1000.0;
     lock.lock();
+    worker->busy = false;
     const bool busy = working_ >= concurrency_.limit();
     --working_;
+    if (leaving_ && working_ == 0) left_cv_.notify_all();
     settle(&job, worker, &told);
     if (job.answer.ok() && job.kind != Job::Kind::resolve) {
       const std::uint64_t bytes = job.kind == Job::Kind::part ? job.upload->part_size : job.file.size;
@@ -586,6 +610,26 @@ void Uploads::ask_stop() {
   const Lock lock(mu_);
   stopping_ = true;
   work_cv_.notify_all();
+}
+
+void Uploads::let_go() {
+  Lock lock(mu_);
+  leaving_ = true;
+  while (working_ > 0 && !stopping_) {
+    for (const auto& worker : workers_) {
+      if (worker->busy && worker->store) worker->store->cancel();
+      if (worker->busy && worker->remote) worker->remote->cancel();
+    }
+    left_cv_.wait_for(lock, Millis(100));
+  }
+  ledger_ = nullptr;
+  leaving_ = false;
+  runs_.clear();
+  order_.clear();
+  looked_.clear();
+  resumed_.clear();
+  aborts_.clear();
+  counts_.waiting_files = counts_.waiting_bytes = 0;
 }
 
 void Uploads::cancel() {

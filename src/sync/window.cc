@@ -199,14 +199,23 @@ bool Gatherer::take_op(const Item& item, const Limits& limits, Window* out, std:
       out->lifecycle_seq = seq;
       out->deleted = op.number != 0;
       break;
+    case model::OpKind::input:
+    case model::OpKind::model:
+    case model::OpKind::model_end:
+      if (!out->empty()) return false;
+      out->alone = op;
+      out->alone_seq = seq;
+      break;
+    case model::OpKind::model_metric:
+      if (out->model_metrics.size() >= model::kResendPoints) return false;
+      out->model_metrics.push_back(op);
+      out->model_metric_seqs.push_back(seq);
+      break;
     case model::OpKind::run_attach:
     case model::OpKind::run_detach:
     case model::OpKind::run_leave:
     case model::OpKind::experiment:
     case model::OpKind::artifact:
-    case model::OpKind::input:
-    case model::OpKind::model:
-    case model::OpKind::model_end:
     case model::OpKind::registry:
       break;  // nothing on the server
   }
@@ -239,7 +248,7 @@ Status Gatherer::gather(std::uint64_t from, const Limits& limits, const DeadMark
     } else if (!take_op(item, limits, out, &op_bytes)) {
       break;
     }
-    if (out->ends || out->lifecycle) break;
+    if (out->ends || out->lifecycle || out->alone) break;
   }
   return status;
 }

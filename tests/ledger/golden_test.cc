@@ -249,6 +249,61 @@ TEST_F(GoldenLedger, OfIntentsTheNewestAreKept) {
   EXPECT_EQ(Ledger::read(slot, "d")->intents.size(), kMostIntents);
 }
 
+// A logged model that is on the way, and one on a server without logged models.
+TEST_F(GoldenLedger, WritesModelsAsTheSameBytes) {
+  ModelState made;
+  made.uid = uid_of(0x30);
+  made.run = uid_of(0x10);
+  made.state = ModelState::State::ending;
+  made.name = "net";
+  made.server_id = "m-1";
+  made.root = "mlflow-artifacts:/7/models/m-1/artifacts";
+  made.seq = 5;
+  made.end_seq = 9;
+  made.end_ticket = 1'700;
+  made.complete = true;
+  ModelState recorded = made;
+  recorded.uid = uid_of(0x40);
+  recorded.state = ModelState::State::ready;
+  recorded.server_id.clear();
+  recorded.history = "{}";
+  recorded.reason = "no \xff";
+  {
+    auto ledger = Ledger::open(slot, {"d", "http://127.0.0.1:5000"});
+    ASSERT_TRUE(ledger.ok()) << ledger.status().to_string();
+    ModelState before = made;
+    before.state = ModelState::State::creating;
+    ASSERT_TRUE((*ledger)->put(before).ok());
+    ASSERT_TRUE((*ledger)->put(made).ok());
+    ASSERT_TRUE((*ledger)->put(recorded).ok());
+    EXPECT_EQ((*ledger)->models(uid_of(0x10)).size(), 2u);
+    EXPECT_EQ((*ledger)->models(uid_of(0x11)).size(), 0u);
+    EXPECT_EQ((*ledger)->models(Uid()).size(), 2u);
+    EXPECT_EQ((*ledger)->model(uid_of(0x30))->state, ModelState::State::ending);
+    EXPECT_FALSE((*ledger)->model(uid_of(0x50)).has_value());
+  }
+  const std::string now = base::read_file(folder() + "/ledger").value();
+  EXPECT_EQ(now, golden_bytes("ledger", "models.v1", now));
+  base::remove_tree(folder()).ignore();
+  ASSERT_TRUE(base::make_dirs(folder()).ok());
+  std::filesystem::copy_file(golden_path("ledger", "models.v1"), folder() + "/ledger");
+  const auto seen = Ledger::read(slot, "d");
+  ASSERT_TRUE(seen.ok()) << seen.status().to_string();
+  ASSERT_EQ(seen->models.size(), 2u);
+  const ModelState& got = seen->models.at(uid_of(0x30));
+  EXPECT_TRUE(got.pending() && got.complete);
+  EXPECT_EQ(got.run, made.run);
+  EXPECT_EQ(got.name, "net");
+  EXPECT_EQ(got.server_id, "m-1");
+  EXPECT_EQ(got.root, made.root);
+  EXPECT_EQ(got.seq, 5u);
+  EXPECT_EQ(got.end_seq, 9u);
+  EXPECT_EQ(got.end_ticket, 1'700u);
+  EXPECT_EQ(seen->models.at(uid_of(0x40)).state, ModelState::State::ready);
+  EXPECT_EQ(seen->models.at(uid_of(0x40)).history, "{}");
+  EXPECT_EQ(seen->models.at(uid_of(0x40)).reason, "no \xff");
+}
+
 TEST_F(GoldenLedger, ReadsAndGoesOn) {
   ASSERT_TRUE(base::make_dirs(folder()).ok());
   std::filesystem::copy_file(golden_path("ledger", "ledger.v1"), folder() + "/ledger");

@@ -20,7 +20,7 @@ from rest import Rest
 from scenario import Scenario
 from servers import ROOT
 
-QUIET = ("mlops log ", "mlops run end ", "mlops tail --run ")  # say nothing; what the run is afterwards is shown
+QUIET = ("mlops log ", "mlops artifacts put ", "mlops run end ", "mlops tail --run ")  # say nothing; what the run is afterwards is shown
 ENDLESS = ("--follow", "--watch")  # until Ctrl-C
 PAGES = {"README.md": 3, "docs/guide.md": 4, "docs/clusters.md": 1}  # with at least so many blocks to type
 

@@ -246,6 +246,7 @@ class Disk {
     std::map<base::Uid, ledger::Lane> lanes;
     std::vector<ledger::DeadLetter> dead;
     std::vector<ledger::IntentResult> intents;
+    std::map<base::Uid, ledger::ModelState> models;
     ledger::ArtifactBook artifacts;
   };
   /// The process that has the ledger dies: what it writes from now on is not there; with `power`, what it did not fsync
@@ -277,6 +278,7 @@ class Disk {
     for (const ledger::IntentResult& result : now_.intents) snapshot.intents[result.uid] = result;
     snapshot.artifacts = now_.artifacts.places();
     snapshot.uploads = now_.artifacts.uploads();
+    snapshot.models = now_.models;
     snapshot.live = live_;
     snapshot.held = held_by_ != 0;
     return snapshot;
@@ -401,6 +403,25 @@ class Disk {
     }
     Status forget_upload(const base::Uid& run, std::uint64_t seq) override {
       return change([&](State& s) { s.artifacts.take(none(run, seq), {}, 0); });
+    }
+    std::optional<ledger::ModelState> model(const base::Uid& uid) const override {
+      std::lock_guard<std::mutex> lock(d_->mu_);
+      auto it = d_->now_.models.find(uid);
+      if (it == d_->now_.models.end()) return std::nullopt;
+      return it->second;
+    }
+    std::vector<ledger::ModelState> models(const base::Uid& run) const override {
+      std::lock_guard<std::mutex> lock(d_->mu_);
+      std::vector<ledger::ModelState> all;
+      for (const auto& [uid, model] : d_->now_.models) {
+        if (run.zero() || model.run == run) all.push_back(model);
+      }
+      return all;
+    }
+    Status put(const ledger::ModelState& model) override {
+      std::lock_guard<std::mutex> lock(d_->mu_);
+      if (d_->held_by_ == mine_) d_->now_.models[model.uid] = model;
+      return Status();
     }
     Status note_health(const ledger::LiveState& state) override {
       std::lock_guard<std::mutex> lock(d_->mu_);

@@ -11,6 +11,7 @@
 #include <tuple>
 #include <vector>
 
+#include "fake_models.h"
 #include "fake_registry.h"
 #include "sync/core.h"
 
@@ -68,7 +69,7 @@ struct ServerRun {
 class Server {
  public:
   enum class Age { v2_22, v3_10, v3_17 };
-  explicit Server(Age age) : age_(age) {}
+  explicit Server(Age age) : age_(age) { logged.has_models = age != Age::v2_22; }
 
   // The script.
   void fault_at(std::uint64_t index, Fault fault) { faults_[index] = fault; }
@@ -95,6 +96,7 @@ class Server {
 
   std::string artifact_root = "fake:/";
   FakeModels models;  // fake_registry.h
+  FakeLogged logged;  // fake_models.h
 
   /// Everything a user can see, but for the watermark tags and the server's own ids.
   std::string dump() const {
@@ -121,7 +123,7 @@ class Server {
     std::string out;
     for (const auto& [name, id] : experiments) out += "experiment " + name + "\n";
     for (const auto& [uid, text] : by_uid) out += uid + " " + text;
-    return out + models.dump();
+    return out + models.dump() + logged.dump();
   }
 
  private:
@@ -368,6 +370,7 @@ class Client : public Remote {
     });
   }
   mlflow::Registry& registry() override { return registry_; }
+  mlflow::Models& models() override { return models_; }
   void cancel() override {}
   std::uint64_t bytes_sent() const override { return 0; }
 
@@ -393,6 +396,14 @@ class Client : public Remote {
   FakeRegistry registry_{&s_->models, [this](const char* what, const std::function<Answer()>& run) {
                            return s_->exchange(epoch_, what, run);
                          }};
+  FakeModelsApi models_{&s_->logged,
+                        [this](const char* what, const std::function<Answer()>& run) {
+                          return s_->exchange(epoch_, what, run);
+                        },
+                        [this](std::string_view id, const std::vector<mlflow::MetricPoint>& points) {
+                          ServerRun* run = writable(id);
+                          return run == nullptr ? gone() : s_->insert(*run, points.data(), points.size());
+                        }};
 };
 
 }  // namespace mlops::sync::fake
