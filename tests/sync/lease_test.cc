@@ -45,6 +45,9 @@ class Leased : public ledger::Ledger {
   Status forget_upload(const base::Uid& run, std::uint64_t seq) override {
     return held() ? real_->forget_upload(run, seq) : lost();
   }
+  std::optional<ledger::ModelState> model(const base::Uid& uid) const override { return real_->model(uid); }
+  std::vector<ledger::ModelState> models(const base::Uid& run) const override { return real_->models(run); }
+  Status put(const ledger::ModelState& model) override { return held() ? real_->put(model) : lost(); }
   Status note_health(const ledger::LiveState& state) override { return held() ? real_->note_health(state) : lost(); }
   Status sync() override { return held() ? real_->sync() : lost(); }
   bool hold() override { return held(); }
