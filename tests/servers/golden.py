@@ -28,6 +28,7 @@ MASKS = [
     (r"\b[a-z]+-[a-z]+-\d+\b", "<a name>"),
     (r"(?<=root\.filesystem\t)\S+", "<kind>"),
     (r"\b\d+(?= files may be open)", "<n>"),
+    (r"(?<=mlflow-artifacts:/)\d+(?=/)", "<n>"),  # the experiment
     (r"(?<=rw-r--r-- )(.*?)\d+ (?=<time>)", "<owner and size> "),
 ]
 

@@ -277,7 +277,7 @@ def test_a_thousand_versions_through_kills_and_lost_answers(build, server, tmp_p
                 time.sleep(0.005)
             going.send_signal(signal.SIGKILL)
             going.wait()
-        s.mlops("sync", "--to", proxy.uri, seconds=600)
+        s.mlops("sync", "--to", proxy.uri, seconds=1800)
     assert len(lost) == 20
     versions = official(s.uri, name)[name]["versions"]
     assert len(versions) == 1000
