@@ -144,7 +144,7 @@ void reflink(Report& report) {
     }
     report.add(
         {"log_artifact of 1 GiB on XFS with reflinks until it returns", median(ours), "ms", "", 0, Better::less, 10});
-    must(client.close());
+    client.close().ignore();  // what is not hashed yet goes with the folder
   }
   ::umount2(at.c_str(), MNT_DETACH);
 }

@@ -3,7 +3,7 @@
 
 Every #include "room/..." below src/ must be allowed by ROOMS, every <...> that is not the C++ or POSIX library by
 THIRD_PARTY, which also limits how many files may know a library. Public headers know std and mlops/ only; cli,
-examples and tests/tools know mlops/ only. The check is run on a tree with planted violations first (--self-test runs
+examples and tests/tools know mlops/ only; bindings know mlops/, but for its detail, pybind11 and Python. The check is run on a tree with planted violations first (--self-test runs
 only that): a check that cannot fail proves nothing. Last line: `layers: <files> files, <includes> includes, <n> violations`.
 """
 
@@ -46,6 +46,7 @@ THIRD_PARTY = {
     "Abseil": (r"absl/.*", {room: 99 for room in ("base", "buffer", "ledger", "drain", "http", "mlflow", "store", "sync",
                                                   "view", "client")}),
 }
+BINDINGS = re.compile(r"(pybind11/.*|Python\.h)")
 GENERATED = re.compile(r"(buffer|ledger)/\w+\.pb\.h")  # counts as protobuf-lite
 SYSTEM = re.compile(r"(c?[a-z_0-9]+|[a-z_0-9]+\.h|(sys|netinet|arpa|net|linux|bits)/[a-z_0-9]+\.h)")  # std and POSIX
 NOT_SYSTEM = re.compile(r"(xxhash|zstd|zdict|lz4|snappy|gflags|sqlite3|png|pngconf)\.h")
@@ -106,7 +107,7 @@ def check(root):
         if len(who) > most:
             bad.append(f"{library}: {len(who)} files of {room} know it, {most} may: {', '.join(sorted(who))}")
 
-    for folder in ("include", "examples", "tests/tools", "tests/consumer"):
+    for folder in ("include", "examples", "tests/tools", "tests/consumer", "bindings"):
         for path in sorted((root / folder).rglob("*")):
             if path.suffix not in (".h", ".cc", ".cpp"):
                 continue
@@ -114,11 +115,14 @@ def check(root):
             files += 1
             for name, quoted in includes(path):
                 count += 1
-                if name.startswith("mlops/"):
+                if name.startswith("mlops/") and not (folder == "bindings" and name.startswith("mlops/detail/")):
+                    continue
+                if folder == "bindings" and BINDINGS.fullmatch(name):
                     continue
                 own = quoted and (path.parent / name).exists() and folder != "include"
                 if not own and (not SYSTEM.fullmatch(name) or NOT_SYSTEM.fullmatch(name)):
-                    bad.append(f"{where}: {folder} knows std and mlops/ only, not <{name}>")
+                    more = ", pybind11 and Python" if folder == "bindings" else ""
+                    bad.append(f"{where}: {folder} knows std and mlops/{more} only, not <{name}>")
     return files, count, bad
 
 
@@ -134,6 +138,9 @@ def self_test():
         "src/drain/a.cc": ('#include "buffer/keys.pb.h"', "is private to buffer"),
         "src/attic/a.cc": ("", "is no room"),
         "include/mlops/a.h": ("#include <rocksdb/c.h>", "knows std and mlops/ only"),
+        "bindings/python/src/a.cc": ('#include "client/core.h"', "knows std and mlops/, pybind11 and Python only"),
+        "bindings/python/src/b.cc": ("#include <mlops/detail/hot.h>", "not <mlops/detail/hot.h>"),
+        "bindings/python/src/c.cc": ("#include <pybind11/stl.h>\n#include <Python.h>\n#include <mlops/mlops.h>", None),
         "tests/tools/a.cc": ('#include "base/base.h"', "knows std and mlops/ only"),
         "src/base/a.cc": ("#include <spdlog/spdlog.h>", None),
         "src/base/b.cc": ("#include <spdlog/sinks/stdout_sinks.h>", "2 files of base know it"),

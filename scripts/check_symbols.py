@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """check_symbols.py libmlops.so: what the library exports is mlops::v0 and nothing else. Checks itself first, on planted
-names. Last line: `symbols: <n> exported, <n> strangers`."""
+names. Also that its thread-local memory is small: it is initial-exec, of which a program that loads the library with
+dlopen (Python) has a few hundred bytes for all. Last line: `symbols: <n> exported, <n> strangers`."""
 
 import re
 import subprocess
@@ -12,6 +13,15 @@ OURS = re.compile(r"(?:(?:typeinfo(?: name)?|vtable|VTT) for )?mlops::v0::(?:\w+
 
 def strangers(names):
     return [n for n in names if not OURS.match(n)]
+
+
+MOST_TLS = 256
+
+
+def thread_local_bytes(library):
+    got = subprocess.run(["readelf", "-lW", library], check=True, stdout=subprocess.PIPE, text=True)
+    sizes = [int(line.split()[5], 16) for line in got.stdout.splitlines() if line.split()[:1] == ["TLS"]]
+    return sum(sizes)
 
 
 def main():
@@ -35,6 +45,11 @@ def main():
     if len(names) < 40:
         bad.append("")
         print("symbols: fewer than the public API has: this is not the library")
+    if "san.so" not in subprocess.run(["readelf", "-dW", sys.argv[1]], stdout=subprocess.PIPE, text=True).stdout:
+        size = thread_local_bytes(sys.argv[1])
+        if not 0 < size <= MOST_TLS:
+            bad.append("")
+            print(f"symbols: {size} bytes of thread-local memory, {MOST_TLS} are the most")
     print(f"symbols: {len(names)} exported, {len(bad)} strangers")
     return 1 if bad else 0
 

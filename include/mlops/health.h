@@ -31,8 +31,8 @@ struct DestinationHealth {
   std::uint64_t bytes_sent = 0;
   std::uint64_t files_delivered = 0, file_bytes_delivered = 0;  ///< artifacts
   std::uint64_t files_waiting = 0, file_bytes_waiting = 0;      ///< artifacts logged and not delivered
-  double lag_seconds = 0;  ///< age of the oldest record that waits
-  Status last_error;       ///< in words, with what to do
+  double lag_seconds = 0;                                       ///< age of the oldest record that waits
+  Status last_error;                                            ///< in words, with what to do
 };
 
 /// Always: accepted = delivered + merged + dropped + waiting, per destination.

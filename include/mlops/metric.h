@@ -42,6 +42,14 @@ class Metric {
     if (ms < 0) return detail::log_slow(gate_, generation_, key_, value, step, detail::kInvalidTime);
     detail::log_point(gate_, generation_, key_, value, step, ms);
   }
+  /// Whether the next log() of this thread is the common case, which waits for nothing: for a caller that holds a lock
+  /// of its own (Python's GIL) and would let it go first. Costs a nanosecond.
+  bool at_once() const noexcept {
+    if (gate_ == nullptr) return true;
+    detail::Lane* lane = detail::tls_lane;
+    while (lane != nullptr && lane->core != gate_->core) lane = lane->next;
+    return lane != nullptr && (reinterpret_cast<std::uintptr_t>(lane->cursor) & 0xFFFFu) != 0;
+  }
 
  private:
   friend class Run;

@@ -142,16 +142,16 @@ Command artifacts_command() {
                   {"-c,--connections", "Files at once, 1 to 16 [4]", &a->connections},
                   from};
   down.about =
-      "A file has its name only when all of it is there; paths are as in the run. After Ctrl-C or a failure the same\n"
-      "command goes on where it was, if the server takes ranges and the file is still the same. Nothing is written\n"
-      "outside of the folder. S3 is read with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY (or ~/.aws), AWS_REGION and\n"
+      "A file has its name only when all of it is there; paths are as in the run. After Ctrl-C or a failure the same "
+      "command goes on where it was, if the server takes ranges and the file is still the same. Nothing is written "
+      "outside of the folder. S3 is read with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY (or ~/.aws), AWS_REGION and "
       "MLFLOW_S3_ENDPOINT_URL; without keys, and wherever else the artifacts are, through the tracking server.";
   down.json = R"({"folder", "files", "bytes", "resumed_bytes", "retries"})";
   down.examples = {{"mlops artifacts get $RUN --output files", "all of a run, into ./files"}};
   down.run = [a](const Common& common) { return get(common, *a); };
 
-  Command command{"artifacts", "The files of runs: list and download them"};
-  command.verbs = {ls, down};
+  Command command{"artifacts", "The files of runs: list, download and log them"};
+  command.verbs = {ls, down, artifacts_put_command()};
   return command;
 }
 

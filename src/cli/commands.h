@@ -6,6 +6,7 @@
 namespace mlops::cli {
 
 Command artifacts_command();
+Command artifacts_put_command();  // a verb of it
 Command delete_command();
 Command gate_command();
 Command gc_command();

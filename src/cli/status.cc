@@ -29,6 +29,8 @@ void print_json(const std::string& root, const Health& h) {
         .field("waiting", d.waiting)
         .field("dead_letters", d.dead_letters)
         .field("dropped", d.dropped);
+    out.field("files_delivered", d.files_delivered).field("file_bytes_delivered", d.file_bytes_delivered);
+    out.field("files_waiting", d.files_waiting).field("file_bytes_waiting", d.file_bytes_waiting);
     out.field("retries", d.retries).field("requests", d.requests).field("bytes_sent", d.bytes_sent);
     out.field("lag_seconds", d.lag_seconds).key("last_error");
     put_status(d.last_error, &out);
@@ -44,7 +46,7 @@ int print(const Common& common) {
   Result<Health> health = reader->health();
   if (!health.ok()) return fail(health.status());
   std::uint64_t waiting = 0;
-  for (const DestinationHealth& d : health->destinations) waiting += d.waiting;
+  for (const DestinationHealth& d : health->destinations) waiting += d.waiting + d.files_waiting;
   const int code = waiting == 0 && health->buffer.ok() ? kOk : kDifferences;
   if (common.json) {
     print_json(reader->root(), *health);
@@ -71,6 +73,11 @@ int print(const Common& common) {
   for (const DestinationHealth& d : health->destinations) {
     std::printf("\n%s\n  state      %s\n  delivered  %s points\n  waiting    %s\n", d.uri.c_str(),
                 level_state_text(d.state), count_text(d.delivered).c_str(), count_text(d.waiting).c_str());
+    if (d.files_delivered != 0 || d.files_waiting != 0) {
+      std::printf("  files      %s delivered (%s), %s waiting (%s)\n", count_text(d.files_delivered).c_str(),
+                  bytes_text(d.file_bytes_delivered).c_str(), count_text(d.files_waiting).c_str(),
+                  bytes_text(d.file_bytes_waiting).c_str());
+    }
     if (d.dead_letters != 0) {
       std::printf("  refused    %s records, %s of them points: `mlops stuck`\n", count_text(d.dead_letters).c_str(),
                   count_text(d.dropped).c_str());
@@ -90,7 +97,8 @@ Command status_command() {
       R"({"root", "accepted", "merged", "buffered", "durable", "dropped": {reason: count}, "disk_bytes", )"
       R"("spool_bytes", "artifacts_waiting", "artifacts_lost", )"
       R"("buffer": {"code", "message"}, "destinations": [{"name", "uri", "state", "delivered", "waiting", )"
-      R"("dead_letters", "dropped", "retries", "requests", "bytes_sent", "lag_seconds", "last_error": {"code", "message"}, )"
+      R"("dead_letters", "dropped", "files_delivered", "file_bytes_delivered", "files_waiting", "file_bytes_waiting", )"
+      R"("retries", "requests", "bytes_sent", "lag_seconds", "last_error": {"code", "message"}, )"
       R"("advice"}]})";
   command.examples = {{"mlops status", "how it stands, and what to do about it"},
                       {"mlops status --json | jq .destinations", "the same, for a script"}};

@@ -255,6 +255,10 @@ void Core::add_health(Health* out) {
     known->delivered += h.delivered;
     known->waiting += h.waiting;
     known->dead_letters += h.dead_letters;
+    known->files_delivered += h.files_delivered;
+    known->file_bytes_delivered += h.file_bytes_delivered;
+    known->files_waiting += h.files_waiting;
+    known->file_bytes_waiting += h.file_bytes_waiting;
     known->dropped += h.dropped;
     known->retries += h.retries;
     known->requests += h.requests;

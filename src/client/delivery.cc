@@ -430,6 +430,8 @@ class Deliverer {
       sum.delivered += left.total - std::min(left.total, left.report.waiting);
       sum.runs_total += left.report.runs;
       sum.runs_done += left.report.waiting == 0 ? left.report.runs : 0;
+      sum.files_total += left.report.files_waiting;
+      sum.file_bytes_total += left.report.file_bytes_waiting;
     }
     if (sum.last_error.ok() && !problems_.empty()) sum.last_error = problems_.begin()->second;
     if (waiting == 0) {
@@ -464,8 +466,12 @@ class Deliverer {
     }
     const Status last = report.status;
     report.status = Status();
-    if (report.waiting != 0 || report.parked != 0 || intents_ != 0) {
+    if (report.waiting != 0 || report.parked != 0 || intents_ != 0 || report.files_waiting != 0) {
       std::string words = std::to_string(report.waiting) + " points wait";
+      if (report.files_waiting != 0) {
+        words += ", " + std::to_string(report.files_waiting) + " files (" + std::to_string(report.file_bytes_waiting) +
+                 " bytes) wait";
+      }
       if (intents_ != 0) words += ", " + std::to_string(intents_) + " registry writes wait (`mlops models pending`)";
       if (report.parked != 0) words += ", " + std::to_string(report.parked) + " runs need somebody to act";
       if (!last.ok()) words += ": " + std::string(last.message());

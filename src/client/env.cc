@@ -193,6 +193,15 @@ Result<std::string> resolve_root(const std::string& given, const Environment& en
   return out;
 }
 
+namespace {
+
+std::string where_names_are(const std::string& root) {
+  const Status names = ledger::Remotes::load(root).status();
+  return names.ok() ? "`mlops remote list`" : std::string(names.message());
+}
+
+}  // namespace
+
 Result<base::Placing> place_root(const std::string& root, const Environment& e) {
   base::Placing placing;
   if (!e.network_fs.empty() && e.network_fs != "1" && !is_no(e.network_fs)) {
@@ -239,7 +248,7 @@ Result<std::string> resolve_uri(const std::string& given, const Environment& env
   return Status(checked.status().code(),
                 std::string(given.empty() ? "MLFLOW_TRACKING_URI: " : "tracking URI: ") +
                     std::string(checked.status().message()) +
-                    (word ? "; nor is it the name of a remote here (`mlops remote list`)" : ""));
+                    (word ? "; nor is it the name of a remote here (" + where_names_are(root) + ")" : std::string()));
 }
 
 Result<Options> complete_options(Options o, const Environment& environment) {

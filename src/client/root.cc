@@ -74,7 +74,7 @@ bool same_counts(const Health& a, const Health& b) {
   for (std::size_t i = 0; i < std::min(a.destinations.size(), b.destinations.size()); ++i) {
     const DestinationHealth &x = a.destinations[i], &y = b.destinations[i];
     if (x.delivered != y.delivered || x.waiting != y.waiting || x.dead_letters != y.dead_letters ||
-        x.retries != y.retries) {
+        x.retries != y.retries || x.files_delivered != y.files_delivered || x.files_waiting != y.files_waiting) {
       return false;
     }
   }

@@ -6,8 +6,10 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <utility>
 
 #include "base/base.h"
 #include "client/core.h"
@@ -35,7 +37,24 @@ struct KnownName {
 };
 static_assert(sizeof(KnownName) == 64);
 constexpr std::size_t kKnownNames = 64, kTries = 4;
-thread_local KnownName known_names[kKnownNames];  // zero: no constructor, no destructor, nothing to leak
+// On the heap: the library's thread-local memory is static (initial-exec), and a program that loads it with dlopen, as
+// Python does, has a few hundred bytes of that for all its libraries together.
+thread_local KnownName* known_names = nullptr;
+thread_local bool known_names_gone = false;
+
+// Made at a thread's first miss, so that the calls that hit pay for no guard.
+KnownName* make_known_names() {
+  struct Owner {
+    Owner() { known_names = static_cast<KnownName*>(std::calloc(kKnownNames, sizeof(KnownName))); }
+    ~Owner() {
+      std::free(std::exchange(known_names, nullptr));
+      known_names_gone = true;
+    }
+  };
+  if (known_names_gone) return nullptr;
+  static thread_local const Owner owner;
+  return known_names;
+}
 
 std::uint64_t read_tail(const char* at, std::size_t size) {
   std::uint64_t word = 0;
@@ -100,9 +119,11 @@ Result<std::uint32_t> find_key(RunState* run, std::string_view name) {
 Result<std::uint32_t> known_key(RunState* run, std::string_view name) {
   if (name.size() > sizeof(KnownName::name) || name.empty()) return find_key(run, name);
   const std::uint64_t hash = hash_name(name, run->gate);
+  KnownName* const known = known_names != nullptr ? known_names : make_known_names();
+  if (known == nullptr) return find_key(run, name);  // out of memory, or the thread is at its end
   KnownName* victim = nullptr;
   for (std::size_t i = 0; i < kTries; ++i) {
-    KnownName& k = known_names[(hash + i) % kKnownNames];
+    KnownName& k = known[(hash + i) % kKnownNames];
     if (k.gate == run->gate && k.generation == run->generation && k.hash == hash && k.size == name.size() &&
         std::memcmp(k.name, name.data(), name.size()) == 0) {
       return k.key;
@@ -111,7 +132,7 @@ Result<std::uint32_t> known_key(RunState* run, std::string_view name) {
   }
   Result<std::uint32_t> key = find_key(run, name);
   if (!key.ok()) return key;
-  if (victim == nullptr) victim = &known_names[(hash + (hash >> 40) % kTries) % kKnownNames];
+  if (victim == nullptr) victim = &known[(hash + (hash >> 40) % kTries) % kKnownNames];
   victim->gate = run->gate;
   victim->generation = run->generation;
   victim->key = *key;

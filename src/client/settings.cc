@@ -215,7 +215,7 @@ class Teller {
   void blame() {
     if (problem_.empty()) return;
     for (Setting& setting : out_) {
-      const bool by_variable = !setting.source.empty() && problem_.rfind(setting.source, 0) == 0;
+      const bool by_variable = !setting.source.empty() && problem_.rfind(setting.source + " ", 0) == 0;
       const bool by_field = problem_.rfind("Options::" + setting.name + " ", 0) == 0;
       if (by_variable || by_field) {
         setting.problem = problem_;

@@ -194,7 +194,9 @@ Status put_artifact(RunState* run, const ArtifactIn& in) {
     size = id->size;
   }
   const buffer::Spool spool(core->slot_dir);
-  if (Status s = base::make_dirs(spool.in()); !s.ok()) return s;
+  if (!base::exists(spool.in())) {
+    if (Status s = base::make_dirs(spool.in()); !s.ok()) return s;
+  }
   Room room(core);
   if (Status s = room.take(size); !s.ok()) return s;
   MLOPS_POINT("spool.begin");

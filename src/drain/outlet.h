@@ -84,11 +84,11 @@ class Outlet {
   const OutletLimits limits_;
   buffer::Identity identity_;
   std::unordered_map<Uid, Span, base::UidHash> spans_;
-  std::set<Uid> waiting_;     // runs with durable records that are not published
+  std::set<Uid> waiting_;                      // runs with durable records that are not published
   std::vector<buffer::FileRow> rows_waiting_;  // of artifact bytes, that came after their records
-  std::deque<Sealed> files_;  // by number
-  std::vector<Needs> needs_;  // of each ledger of the slot
-  std::string stamp_;         // of the ledgers, as of needs_
+  std::deque<Sealed> files_;                   // by number
+  std::vector<Needs> needs_;                   // of each ledger of the slot
+  std::string stamp_;                          // of the ledgers, as of needs_
   std::unordered_map<Uid, Pace, base::UidHash> paces_;
   std::map<Uid, std::int64_t> left_out_;  // since when
   std::int64_t moved_ = 0;                // any run of an active ledger

@@ -282,10 +282,11 @@ Result<base::Mapping> checked_control(const std::string& slot_dir, bool writable
   auto map = base::Mapping::open(*local + "/control", writable, kPage);
   if (!map.ok()) return map.status();
   const auto* control = reinterpret_cast<const journal::Control*>(map->data());
-  if (map->size() < sizeof(journal::Control) || __atomic_load_n(&control->magic, __ATOMIC_ACQUIRE) != kControlMagic ||
-      control->version > kControlVersion) {
-    return Status(StatusCode::data_loss, slot_dir + "/control is no control page of this version");
-  }
+  if (map->size() < sizeof(journal::Control) || __atomic_load_n(&control->magic, __ATOMIC_ACQUIRE) != kControlMagic)
+    return Status(StatusCode::data_loss, slot_dir + "/control is no control page");
+  if (control->version > kControlVersion)
+    return Status(StatusCode::failed_precondition,
+                  slot_dir + " was written by a newer version of mlops; use that version, or another root");
   return map;
 }
 

@@ -19,6 +19,7 @@
 #include "http/auth.h"
 #include "http/head.h"
 #include "http/http.h"
+#include "http/sigv4.h"
 #include "http/transfer.h"
 #include "http/uri.h"
 
@@ -53,6 +54,9 @@ void append(std::unique_ptr<curl_slist, SlistFree>* list, const std::string& lin
 }
 
 std::time_t read_date(const char* text) { return curl_getdate(text, nullptr); }
+
+constexpr const char* kWantsOne =
+    ", or does it want a client certificate that it trusts (MLFLOW_TRACKING_CLIENT_CERT_PATH)?";
 
 class CurlConnection final : public Connection {
  public:
@@ -151,7 +155,7 @@ class CurlConnection final : public Connection {
     curl_easy_setopt(easy, CURLOPT_NOPROXY, except.c_str());
   }
 
-  void set_credentials(CURL* easy, std::unique_ptr<curl_slist, SlistFree>* headers) {
+  void set_credentials(CURL* easy, const Request& request, std::unique_ptr<curl_slist, SlistFree>* headers) {
     const Credentials& c = credentials_;
     switch (auth_.kind) {
       case Auth::Kind::none:
@@ -166,10 +170,8 @@ class CurlConnection final : public Connection {
         if (!auth_.token.empty()) append(headers, "Authorization: Bearer " + auth_.token);
         break;
       case Auth::Kind::sigv4:
-        set_signer(
-            easy,
-            {c.username, c.password, auth_.token, c.aws_region, c.aws_service.empty() ? "execute-api" : c.aws_service},
-            headers);
+        sign({c.username, c.password, auth_.token, c.aws_region, c.aws_service.empty() ? "execute-api" : c.aws_service},
+             uri_, uri_.path + request.path, request, headers);
         break;
     }
     if (!c.client_cert.empty()) {
@@ -179,11 +181,33 @@ class CurlConnection final : public Connection {
     set_tls(easy, c.ca_file, c.insecure_tls);
   }
 
-  static void set_signer(CURL* easy, const AwsKeys& keys, std::unique_ptr<curl_slist, SlistFree>* headers) {
-    curl_easy_setopt(easy, CURLOPT_USERNAME, keys.key_id.c_str());
-    curl_easy_setopt(easy, CURLOPT_PASSWORD, keys.secret.c_str());
-    curl_easy_setopt(easy, CURLOPT_AWS_SIGV4, ("aws:amz:" + keys.region + ":" + keys.service).c_str());
-    if (!keys.token.empty()) append(headers, "X-Amz-Security-Token: " + keys.token);
+  /// Host and request line as libcurl writes them.
+  static void sign(const AwsKeys& keys, const Uri& uri, std::string_view target, const Request& request,
+                   std::unique_ptr<curl_slist, SlistFree>* headers) {
+    const bool usual_port = uri.port == (uri.scheme == "https" ? "443" : "80");
+    const auto mark = std::min(target.find('?'), target.size());
+    for (const auto& [name, value] :
+         sign_v4(keys, method_name(request.method), usual_port ? uri.host : uri.authority(), target.substr(0, mark),
+                 target.substr(std::min(mark + 1, target.size())), request.headers, request.body, base::now_ms()))
+      append(headers, name + ": " + value);
+  }
+
+  static std::string_view method_name(Method method) {
+    switch (method) {
+      case Method::get:
+        return "GET";
+      case Method::post:
+        return "POST";
+      case Method::put:
+        return "PUT";
+      case Method::patch:
+        return "PATCH";
+      case Method::del:
+        return "DELETE";
+      case Method::head:
+        return "HEAD";
+    }
+    return "GET";
   }
 
   static void set_tls(CURL* easy, const std::string& ca_file, bool insecure) {
@@ -277,12 +301,15 @@ class CurlConnection final : public Connection {
     curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, this);
     set_method(easy, request);
     if (const auto& other = request.elsewhere) {
-      if (other->sign) set_signer(easy, *other->sign, &headers);
+      const Result<Uri> there = parse_uri(url.substr(0, url.find('?')));
+      if (other->sign && there.ok()) {
+        const auto path = url.find('/', url.find("://") + 3);
+        sign(*other->sign, *there, path == url.npos ? "" : url.substr(path), request, &headers);
+      }
       set_tls(easy, other->ca_file, other->insecure_tls);
-      const Result<Uri> host = parse_uri(url.substr(0, url.find('?')));
-      set_proxy(easy, url.compare(0, 6, "https:") == 0, host.ok() && is_loopback(host->host));
+      set_proxy(easy, url.compare(0, 6, "https:") == 0, there.ok() && is_loopback(there->host));
     } else {
-      set_credentials(easy, &headers);
+      set_credentials(easy, request, &headers);
       set_proxy(easy, uri_.scheme == "https", is_loopback(uri_.host));
     }
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers.get());
@@ -398,6 +425,7 @@ class CurlConnection final : public Connection {
     const bool all_sent = status >= 300 || file_.done();
     if ((code == CURLE_OK && status >= 200 && whole && all_sent) || refused_early) {
       out->fate = Fate::answered;
+      answered_ = true;
       return;
     }
     if (code == CURLE_OK && !all_sent) code = CURLE_SEND_ERROR;
@@ -406,6 +434,15 @@ class CurlConnection final : public Connection {
     out->retry_after_ms = -1;
     if (nothing_sent && needs_a_person(code)) {
       *out = refusal(request.elsewhere ? elsewhere_status(code, why, request) : tls_status(code, why));
+      return;
+    }
+    if (!request.elsewhere &&
+        refuses_client_certificate(why)) {  // said within the handshake, of TLS 1.3 only when the request is on its way
+      *out = refusal({StatusCode::failed_precondition,
+                      uri_.text() + ": the server wants a client certificate that it trusts (" + scrub(why, request) +
+                          "); it executed nothing. Name a PEM file with certificate and key in "
+                          "MLFLOW_TRACKING_CLIENT_CERT_PATH" +
+                          (credentials_.client_cert.empty() ? "" : " instead of '" + credentials_.client_cert + "'")});
       return;
     }
     out->fate = nothing_sent ? Fate::not_sent : Fate::ambiguous;
@@ -417,6 +454,13 @@ class CurlConnection final : public Connection {
     } else {
       out->error = {StatusCode::unavailable, explain(code, was_cancelled, why, request, nothing_sent)};
     }
+  }
+
+  /// OpenSSL's words for an alert of the server's that is about our certificate, or that there is none.
+  static bool refuses_client_certificate(std::string_view why) {
+    if (why.find(" alert ") == why.npos) return false;
+    return why.find("certificate") != why.npos || why.find("unknown ca") != why.npos ||
+           why.find("access denied") != why.npos;
   }
 
   static bool needs_a_person(CURLcode code) {
@@ -484,7 +528,7 @@ class CurlConnection final : public Connection {
       case CURLE_COULDNT_CONNECT:
         return where + "cannot connect (" + cause + "). Is the server running? Data waits on disk";
       case CURLE_SSL_CONNECT_ERROR:
-        return where + "no TLS connection (" + cause + "). Does the server speak https on this port?";
+        return where + "no TLS connection (" + cause + "). Does the server speak https on this port" + kWantsOne;
       case CURLE_OPERATION_TIMEDOUT:
         if (nothing_sent)
           return where + "no connection within " + std::to_string(request.connect_timeout.count()) + " ms";
@@ -493,7 +537,10 @@ class CurlConnection final : public Connection {
       case CURLE_RECV_ERROR:
         return where + "the connection was cut before the answer (" + cause + ")";
       case CURLE_SEND_ERROR:
-        return where + "the connection was cut while sending (" + cause + ")";
+        return where + "the connection was cut while sending (" + cause + ")" +
+               (uri_.scheme == "https" && !answered_ && !request.elsewhere
+                    ? std::string(". Is this the right port") + kWantsOne
+                    : "");
       case CURLE_PARTIAL_FILE:
         return where + "the answer was cut short (" + cause + ")";
       default:
@@ -522,6 +569,7 @@ class CurlConnection final : public Connection {
   std::int64_t last_used_ms_ = -kMaxIdleMs;
   std::uint64_t sent_ = 0;
   bool nothing_sent_ = true;
+  bool answered_ = false;  // ever
   std::atomic<bool> cancelled_{false};
   std::atomic<std::uint64_t> bytes_sent_{0};
 };

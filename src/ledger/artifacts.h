@@ -19,8 +19,8 @@ struct ArtifactPlace {
   base::Uid run;
   base::Uid buffer_uid;  // what the numbers are places in
   std::uint64_t buffer_generation = 0;
-  std::uint64_t cursor = 1;        // every artifact record with seq < cursor is delivered or dead
-  std::set<std::uint64_t> beyond;  // so are these, at or above it
+  std::uint64_t cursor = 1;            // every artifact record with seq < cursor is delivered or dead
+  std::set<std::uint64_t> beyond;      // so are these, at or above it
   std::uint64_t files = 0, bytes = 0;  // delivered
   std::uint64_t dead = 0;              // refused, or given up
   std::string root;                    // the run's artifact_uri; empty until asked for

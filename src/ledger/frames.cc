@@ -373,6 +373,8 @@ std::string encode_live(const LiveState& live) {
   m.set_error_code(live.error_code);
   m.set_error(cut(live.error));
   m.set_points_per_second(live.points_per_second);
+  m.set_files_waiting(live.files_waiting);
+  m.set_file_bytes_waiting(live.file_bytes_waiting);
   return std::string(kLiveMagic) + frame(m, kLiveMagic.size());
 }
 
@@ -390,6 +392,8 @@ std::optional<LiveState> decode_live(std::string_view bytes) {
   live.error_code = m.error_code();
   live.error = m.error();
   live.points_per_second = m.points_per_second();
+  live.files_waiting = m.files_waiting();
+  live.file_bytes_waiting = m.file_bytes_waiting();
   return live;
 }
 

@@ -141,6 +141,13 @@ Result<base::Fd> open_file(const std::string& path, int flags) {
   return fd;
 }
 
+bool is_newer(std::string_view bytes) { return bytes.compare(0, 7, kMagic.substr(0, 7)) == 0; }
+
+Status newer(const std::string& path) {
+  return Status(StatusCode::failed_precondition,
+                path + " is of a newer version of mlops; use that version, or another root");
+}
+
 class FileLedger;
 
 /// Open ledgers of this process. A forked child must not keep a lock alive that its parent lets go, so the child's
@@ -177,10 +184,7 @@ class FileLedger final : public Ledger {
     }
     end_ = content_.parse(bytes);
     if (end_ == 0 && bytes.size() >= kMagic.size()) {
-      if (bytes.compare(0, 7, kMagic.substr(0, 7)) == 0) {
-        return Status(StatusCode::failed_precondition,
-                      path() + " is of a newer version of mlops; use that version, or another root");
-      }
+      if (is_newer(bytes)) return newer(path());
       // Not a ledger: keep the bytes for whoever wants to look, start anew; the server's watermark proves what is
       // there.
       base::log(base::LogLevel::warn, path() + " is damaged; kept as ledger.damaged, delivery proves its place again");
@@ -545,7 +549,8 @@ Result<Ledger::Snapshot> Ledger::read(const std::string& slot_dir, const std::st
   if (!bytes.ok()) return bytes.status();
   Content content;
   if (content.parse(*bytes) == 0 && bytes->size() >= kMagic.size()) {
-    return Status(StatusCode::data_loss, dir + "/ledger is no ledger of this version");
+    if (is_newer(*bytes)) return newer(dir + "/ledger");
+    return Status(StatusCode::data_loss, dir + "/ledger is no ledger; the next delivery keeps it as ledger.damaged");
   }
   Snapshot out;
   out.destination = std::move(content.destination);

@@ -102,6 +102,7 @@ struct LiveState {
   double lag_seconds = 0;
   int error_code = 0;  // StatusCode
   std::string error;
+  std::uint64_t files_waiting = 0, file_bytes_waiting = 0;
   double points_per_second = 0;  // of a backlog, while there was one; 0 never measured
 };
 
@@ -139,9 +140,9 @@ class Ledger {
   virtual Status add_dead(const DeadLetter& letter) = 0;
   virtual Status put(const Lane& lane, const DeadLetter& letter) = 0;  // both, in one write
   virtual std::optional<IntentResult> intent(const Uid& uid) const = 0;
-  virtual std::vector<IntentResult> intents() const = 0;                        // as they were first told of
-  virtual Status put(const Lane& lane, const IntentResult& result) = 0;         // both, in one write
-  virtual ArtifactPlace artifacts(const Uid& run) const = 0;  // a fresh one when unknown
+  virtual std::vector<IntentResult> intents() const = 0;                 // as they were first told of
+  virtual Status put(const Lane& lane, const IntentResult& result) = 0;  // both, in one write
+  virtual ArtifactPlace artifacts(const Uid& run) const = 0;             // a fresh one when unknown
   virtual std::vector<ArtifactPlace> artifact_places() const = 0;
   virtual std::vector<Upload> uploads() const = 0;
   virtual Status put(const ArtifactPlace& place) = 0;

@@ -255,6 +255,9 @@ void Core::step_down(Lock& lock) {
   ready_.clear();
   delayed_.clear();
   hot_.clear();
+  lock.unlock();
+  uploads_->let_go();
+  lock.lock();
   shared_.ledger = nullptr;
   std::unique_ptr<ledger::Ledger> lost = std::move(ledger_);
   stepping_down_ = false;
@@ -384,6 +387,13 @@ void Core::publish(std::int64_t now) {
   live.error_code = static_cast<int>(last_error_.code());
   live.error = std::string(last_error_.message());
   live.points_per_second = pace_;
+  const UploadCounts files = uploads_->counts();
+  live.files_waiting = files.waiting_files;
+  live.file_bytes_waiting = files.waiting_bytes;
+  if (last_error_.ok() && !files.error.ok()) {
+    live.error_code = static_cast<int>(files.error.code());
+    live.error = std::string(files.error.message());
+  }
   ledger_->note_health(live).ignore();  // only for those who look on
 }
 

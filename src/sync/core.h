@@ -35,7 +35,8 @@ namespace mlops::sync {
 /// What the engine is built from; tests give their own.
 struct Parts {
   MakeRemote make_remote;
-  std::function<Result<std::unique_ptr<store::Store>>(const store::Place&)> make_store;  // empty: no files are delivered
+  std::function<Result<std::unique_ptr<store::Store>>(const store::Place&)>
+      make_store;  // empty: no files are delivered
   std::function<Result<base::Fd>(const buffer::FileRow&)> open_file;
   std::function<Result<std::unique_ptr<ledger::Ledger>>()> open_ledger;
   std::function<Result<ledger::Ledger::Snapshot>()> read_ledger;

@@ -33,7 +33,7 @@ struct EngineOptions {
   std::function<std::uint64_t()> durable_beat;  // records of later beats are not sent
   std::function<bool()> lease_ok;               // asked before each request; empty = always
   int max_connections = 4;
-  std::shared_ptr<Turnstile> turnstile;  // shared by engines that deliver to one server; null: none
+  std::shared_ptr<Turnstile> turnstile;         // shared by engines that deliver to one server; null: none
   std::shared_ptr<Turnstile> upload_turnstile;  // of files: they never wait in front of records
   std::function<const char*(const char*)> env;  // for stores that are not the tracking server's; empty: no variable
   Millis backoff_first{1'000}, backoff_most{300'000};

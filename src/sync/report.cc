@@ -93,8 +93,7 @@ DestinationHealth Core::health() const {
     health.lag_seconds = lag_seconds(base::now_ms());
     health.bytes_sent += files.bytes_sent;
     if (files.oldest_ms != 0) {
-      health.lag_seconds =
-          std::max(health.lag_seconds, static_cast<double>(base::now_ms() - files.oldest_ms) / 1000.0);
+      health.lag_seconds = std::max(health.lag_seconds, static_cast<double>(base::now_ms() - files.oldest_ms) / 1000.0);
     }
     health.last_error = last_error_.ok() ? files.error : last_error_;
     return health;
@@ -248,7 +247,8 @@ Status Core::wait_idle(Millis deadline) {
                       " runs wait for " + options_.destination.uri;
   const UploadCounts files = uploads_->counts();
   if (files.waiting_files != 0) {
-    words += ", and " + std::to_string(files.waiting_files) + " files (" + std::to_string(files.waiting_bytes) + " bytes)";
+    words +=
+        ", and " + std::to_string(files.waiting_files) + " files (" + std::to_string(files.waiting_bytes) + " bytes)";
   }
   const Status& error = last_error_.ok() ? files.error : last_error_;
   if (!error.ok()) words += ": " + std::string(error.message());

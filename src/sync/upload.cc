@@ -275,6 +275,10 @@ void Uploads::forget(RunFiles* files, std::uint64_t seq) {
   if (files->open.erase(seq) != 0) files->busy.erase(it->second.key());
   files->ready.erase(seq);
   std::erase_if(files->later, [seq](const auto& waiting) { return waiting.second == seq; });
+  std::erase_if(files->replaced, [seq](const auto& older) { return older.second == seq; });
+  for (auto [older, end] = files->replaced.equal_range(seq); older != end; older = files->replaced.erase(older)) {
+    files->ready.insert(older->second);  // it is looked at again
+  }
   files->items.erase(it);
 }
 
@@ -307,8 +311,9 @@ void Uploads::drop_if_done(const base::Uid& run) {
 void Uploads::wake() {
   Lock lock(mu_);
   for (auto& [run, files] : runs_) {
-    if (files->root.empty() || !files->resolving) files->until = 0;
+    if (files->server_id.empty()) files->until = 0;
   }
+  ++wakes_;
   start_workers();
   work_cv_.notify_all();
 }
@@ -410,7 +415,7 @@ bool Uploads::gate_open(const std::string& name, std::int64_t now, std::int64_t*
 
 Uploads::Job Uploads::next_job(std::int64_t now, std::int64_t* until, std::vector<base::Uid>* told) {
   Job job;
-  if (ledger_ == nullptr || working_ >= concurrency_.limit()) return job;
+  if (ledger_ == nullptr || leaving_ || working_ >= concurrency_.limit()) return job;
   for (auto it = aborts_.begin(); it != aborts_.end(); ++it) {
     if (!gate_open(it->gate, now, until)) continue;
     job = std::move(*it);
@@ -451,7 +456,12 @@ bool Uploads::job_of(RunFiles* files, std::int64_t now, std::int64_t* until, Job
     UploadItem& item = files->items.at(seq);
     const auto newest = files->newest.find(item.key());
     if (newest != files->newest.end() && newest->second > seq) {
-      finish(files, seq, told);
+      if (files->items.count(newest->second) == 0) {
+        finish(files, seq, told);
+      } else {  // it is there when the newer one is
+        files->ready.erase(seq);
+        files->replaced.emplace(newest->second, seq);
+      }
     } else if (!item.lost.empty()) {
       bury(files, seq, item.lost, told);
     } else {
@@ -465,6 +475,7 @@ bool Uploads::job_of(RunFiles* files, std::int64_t now, std::int64_t* until, Job
     if (files->resolving || !gate_open(job->gate, now, until)) return false;
     files->resolving = true;
     job->kind = Job::Kind::resolve;
+    job->wakes = wakes_;
     job->root = files->root;
     return true;
   }
@@ -569,13 +580,16 @@ void Uploads::work(Worker* worker) {
       continue;
     }
     ++working_;
+    worker->busy = true;
     lock.unlock();
     const std::int64_t start = base::steady_ms();
     perform(worker, &job);
     job.seconds = static_cast<double>(base::steady_ms() - start) / 1000.0;
     lock.lock();
+    worker->busy = false;
     const bool busy = working_ >= concurrency_.limit();
     --working_;
+    if (leaving_ && working_ == 0) left_cv_.notify_all();
     settle(&job, worker, &told);
     if (job.answer.ok() && job.kind != Job::Kind::resolve) {
       const std::uint64_t bytes = job.kind == Job::Kind::part ? job.upload->part_size : job.file.size;
@@ -596,6 +610,26 @@ void Uploads::ask_stop() {
   const Lock lock(mu_);
   stopping_ = true;
   work_cv_.notify_all();
+}
+
+void Uploads::let_go() {
+  Lock lock(mu_);
+  leaving_ = true;
+  while (working_ > 0 && !stopping_) {
+    for (const auto& worker : workers_) {
+      if (worker->busy && worker->store) worker->store->cancel();
+      if (worker->busy && worker->remote) worker->remote->cancel();
+    }
+    left_cv_.wait_for(lock, Millis(100));
+  }
+  ledger_ = nullptr;
+  leaving_ = false;
+  runs_.clear();
+  order_.clear();
+  looked_.clear();
+  resumed_.clear();
+  aborts_.clear();
+  counts_.waiting_files = counts_.waiting_bytes = 0;
 }
 
 void Uploads::cancel() {

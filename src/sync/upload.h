@@ -84,6 +84,7 @@ class Uploads {
 
   void ask_stop();  // nothing new begins
   void cancel();    // ends the requests in flight
+  void let_go();    // the ledger is not ours any more: ends what is under way, and stands by
   void stop();      // waits for the threads; the ledger is not touched any more
 
  private:
@@ -102,7 +103,7 @@ class Uploads {
     std::unique_ptr<store::Store> store;
     std::string store_of;  // which place it was made for
     std::unique_ptr<Remote> remote;
-    bool gone = false;
+    bool gone = false, busy = false;
     int index = 0;
   };
   struct Job {
@@ -119,6 +120,7 @@ class Uploads {
     std::vector<std::pair<std::uint64_t, std::string>> proving;  // seq, path
     // What came of it:
     store::Answer answer;
+    std::uint64_t wakes = 0;  // resolve: as of its begin
     bool may_part = true;  // in parts, where the store likes that
     bool is_done = false;   // its size was read, and is right
     bool no_parts = false;  // the store takes none
@@ -171,9 +173,10 @@ class Uploads {
   const UploadParts parts_;
 
   mutable std::mutex mu_;
-  std::condition_variable work_cv_;
+  std::condition_variable work_cv_, left_cv_;
   ledger::Ledger* ledger_ = nullptr;
-  bool stopping_ = false;
+  bool stopping_ = false, leaving_ = false;
+  std::uint64_t wakes_ = 0;
   std::map<base::Uid, ledger::ArtifactPlace> standby_;
   std::map<base::Uid, std::map<std::uint64_t, ledger::DeadLetter>> standby_letters_;
   std::unordered_map<base::Uid, std::uint64_t, base::UidHash> looked_;  // next_seq at the last look

@@ -51,6 +51,7 @@ struct RunFiles {
   std::int64_t age_ms = 0;                          // of its oldest file
   std::map<std::uint64_t, UploadItem> items;        // unfinished ones, by seq
   std::set<std::uint64_t> ready;                    // to be begun
+  std::multimap<std::uint64_t, std::uint64_t> replaced;  // newer seq, older seq of the same path, which waits for it
   std::set<std::uint64_t> open;                     // in parts, begun
   std::multimap<std::int64_t, std::uint64_t> later;  // due, seq: to be begun then
   std::map<std::string, std::vector<std::uint64_t>> unproved;  // by folder: answered well, their size is to be read

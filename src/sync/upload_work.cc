@@ -13,11 +13,11 @@ using store::Verdict;
 
 namespace {
 
-constexpr std::int64_t kPlaceMs = 500;             // before somebody is asked again for a place that is not known yet
-constexpr std::int64_t kSlowMs = 30'000;           // a person must act: slowly, but good credentials are noticed soon
-constexpr int kDoubtfulMost = 3;                   // answers of unknown fate in a row before a store is doubted
-constexpr int kPartOffline = 5;                    // tries at parts that nobody takes before it goes in one request
-constexpr std::uint64_t kProveAlone = 8u << 20;    // larger files are proved at once, not with their folder
+constexpr std::int64_t kPlaceMs = 500;           // before somebody is asked again for a place that is not known yet
+constexpr std::int64_t kSlowMs = 30'000;         // a person must act: slowly, but good credentials are noticed soon
+constexpr int kDoubtfulMost = 3;                 // answers of unknown fate in a row before a store is doubted
+constexpr int kPartOffline = 5;                  // tries at parts that nobody takes before it goes in one request
+constexpr std::uint64_t kProveAlone = 8u << 20;  // larger files are proved at once, not with their folder
 
 store::Answer answer_of(Verdict verdict, Status status) {
   store::Answer answer;
@@ -103,9 +103,9 @@ void Uploads::perform_resolve(Worker* worker, Job* job) {
   job->answer = answer_of(answer);
   job->root = run.artifact_uri;
   if (job->answer.ok() && job->root.empty()) {
-    job->answer = answer_of(Verdict::auth, Status(StatusCode::failed_precondition,
-                                                  "the server does not say where the artifacts of run " +
-                                                      job->server_id + " go (artifact_uri)"));
+    job->answer = answer_of(
+        Verdict::auth, Status(StatusCode::failed_precondition, "the server does not say where the artifacts of run " +
+                                                                   job->server_id + " go (artifact_uri)"));
   }
 }
 
@@ -276,8 +276,8 @@ void Uploads::abort(const RunFiles& files, const UploadItem& item) {
 }
 
 void Uploads::begin_again(RunFiles* files, UploadItem* item, const std::string& why) {
-  base::log(base::LogLevel::warn, "artifact " + item->path + " of run " + files->run.hex() +
-                                      ": its upload in parts begins again: " + why);
+  base::log(base::LogLevel::warn,
+            "artifact " + item->path + " of run " + files->run.hex() + ": its upload in parts begins again: " + why);
   abort(*files, *item);
   if (ledger_ != nullptr) {
     if (Status s = ledger_->forget_upload(files->run, item->seq); !s.ok()) local_error_ = s;
@@ -336,7 +336,11 @@ void Uploads::bury(RunFiles* files, std::uint64_t seq, const std::string& reason
   base::log(base::LogLevel::error, "run " + files->run.hex() + ": given up: " + letter.what + ": " + reason);
   abort(*files, item);
   Status status = ledger_->finish({files->run, seq, 0, true}, &letter);
-  if (status.ok()) ++counts_.dead;
+  if (status.ok()) {
+    ++counts_.dead;
+    const auto newest = files->newest.find(item.key());
+    if (newest != files->newest.end() && newest->second == seq) files->newest.erase(newest);
+  }
   written(files, seq, status, told);
 }
 
@@ -364,7 +368,7 @@ void Uploads::settle_resolve(RunFiles* files, Job* job) {
   files->resolving = false;
   if (job->waits) {
     if (const auto gate = gates_.find(job->gate); gate != gates_.end()) gate->second.tried = false;
-    files->until = base::steady_ms() + kPlaceMs;
+    if (job->wakes == wakes_) files->until = base::steady_ms() + kPlaceMs;  // else it has got one meanwhile
     return;
   }
   switch (job->answer.verdict) {
@@ -517,8 +521,9 @@ void Uploads::settle_trouble(RunFiles* files, UploadItem* item, Job* job, std::v
         untried();
         if (++item->part_offline >= kPartOffline) {
           item->whole = true;
-          return begin_again(files, item, "nobody answers at the address of its parts, so it goes in one request: " +
-                                              std::string(job->answer.status.message()));
+          return begin_again(files, item,
+                             "nobody answers at the address of its parts, so it goes in one request: " +
+                                 std::string(job->answer.status.message()));
         }
         return again(files, item, item->backoff.next());
       }

@@ -78,8 +78,8 @@ class Gatherer {
     std::uint64_t durable_beat = 0;
     std::uint64_t skip_points_below = 0;  // the watermark
     std::size_t max_points = 0, max_bytes = 0;
-    std::uint64_t starts = 1;  // of the run now: an end of an older start is passed over
-    bool attached = false;     // no status is sent for it
+    std::uint64_t starts = 1;                                 // of the run now: an end of an older start is passed over
+    bool attached = false;                                    // no status is sent for it
     std::function<bool(std::uint64_t ticket)> files_there{};  // all artifact records up to there are delivered
   };
   /// The window that begins at `from`; empty when nothing durable is there.

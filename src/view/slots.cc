@@ -31,7 +31,11 @@ SlotState load(const std::string& dir, const std::string& host) {
   if (names.ok()) {
     for (const std::string& name : *names) {
       Result<ledger::Ledger::Snapshot> snapshot = ledger::Ledger::read(dir, name);
-      if (snapshot.ok()) slot.ledgers.push_back(std::move(*snapshot));
+      if (snapshot.ok()) {
+        slot.ledgers.push_back(std::move(*snapshot));
+      } else if (snapshot.status().code() != StatusCode::not_found) {  // just removed
+        slot.unread = snapshot.status();
+      }
     }
   }
   return slot;

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstdint>
 #include <filesystem>
 #include <map>
 #include <optional>
@@ -337,7 +339,7 @@ Result<Health> ViewImpl::health() {
   std::vector<Points> slots;
   Status s = each_slot(root_, [&](const SlotState& slot) {
     add_counters(slot.counters, &out);
-    if (out.buffer.ok()) out.buffer = slot.damaged;
+    if (out.buffer.ok()) out.buffer = slot.damaged.ok() ? slot.unread : slot.damaged;
     std::vector<const model::RunRow*> rows;
     Points counted;
     for (const Part& part : slot.parts) {
@@ -371,6 +373,8 @@ Result<std::unique_ptr<View>> View::open(const std::string& root) {
   return std::unique_ptr<View>(std::make_unique<ViewImpl>(root));
 }
 
+// RocksDB writes a log of its own into the reader's folder, and 7.8 aborts the process when that meets a full disk: so
+// a folder is taken only where there is room for it, and memory helps out.
 Result<std::unique_ptr<buffer::Reader>> open_beside(const std::string& slot_dir) {
   // A living database of another node is not opened, on no file system: what is published of it is read.
   if (const Result<std::string> local = base::local_half(slot_dir); !local.ok()) {
@@ -381,12 +385,20 @@ Result<std::unique_ptr<buffer::Reader>> open_beside(const std::string& slot_dir)
       return std::unique_ptr<buffer::Reader>(std::move(*outbox));
     }
   }
+  constexpr std::uintmax_t kRoom = 2u << 20;
   std::error_code error;
-  std::filesystem::path folder = std::filesystem::temp_directory_path(error);
-  if (error) folder = "/tmp";
-  std::string name = (folder / "mlops-reader-XXXXXX").native();
-  if (::mkdtemp(name.data()) == nullptr) return base::errno_status(errno, "make a temporary folder", name);
-  return buffer::open_secondary(slot_dir, name);
+  std::filesystem::path usual = std::filesystem::temp_directory_path(error);
+  if (error) usual = "/tmp";
+  int why = ENOSPC;
+  for (const std::filesystem::path& folder :
+       {usual, std::filesystem::path("/tmp"), std::filesystem::path("/dev/shm")}) {
+    const std::filesystem::space_info space = std::filesystem::space(folder, error);
+    if (error || space.available < kRoom) continue;
+    std::string name = (folder / "mlops-reader-XXXXXX").native();
+    if (::mkdtemp(name.data()) != nullptr) return buffer::open_secondary(slot_dir, name);
+    why = errno;
+  }
+  return base::errno_status(why, "make a temporary folder of 2 MiB (TMPDIR names another place)", usual.native());
 }
 
 }  // namespace mlops::view

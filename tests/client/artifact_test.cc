@@ -40,12 +40,21 @@ std::string text_of(int i, std::size_t size) {
   return out;
 }
 
+/// Once all of them have their last name: a path that is asked for before may be renamed away the moment after.
 std::vector<ArtifactInfo> artifacts_of(const std::string& root, const std::string& run) {
-  Result<Reader> reader = Reader::open(root);
-  if (!reader.ok()) return {};
-  Result<std::vector<ArtifactInfo>> list = reader->artifacts(run);
-  EXPECT_TRUE(list.ok()) << list.status().to_string();
-  return list.value_or({});
+  std::vector<ArtifactInfo> list;
+  const auto settled = [&] {
+    Result<Reader> reader = Reader::open(root);
+    if (!reader.ok()) return false;
+    Result<std::vector<ArtifactInfo>> now = reader->artifacts(run);
+    EXPECT_TRUE(now.ok()) << now.status().to_string();
+    list = now.value_or({});
+    return std::none_of(list.begin(), list.end(), [](const ArtifactInfo& a) {
+      return a.lost.empty() && (a.file.empty() || a.file.find("/spool/in/") != std::string::npos);
+    });
+  };
+  EXPECT_TRUE(wait_until(settled, 10'000));
+  return list;
 }
 
 /// Files below every slot's spool, by path below it.

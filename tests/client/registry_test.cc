@@ -34,7 +34,7 @@ TEST_F(RegistryOffline, WritesAreAcceptedAndFoundAgainAfterARestart) {
   std::string first, second;
   {
     Client client = open();
-    Run run = client.start_run("e").value();
+    mlops::Run run = client.start_run("e").value();
     Result<Pending> version = run.register_model("model", "digits");
     ASSERT_TRUE(version.ok()) << version.status().to_string();
     Result<Pending> up =
@@ -128,7 +128,7 @@ TEST_F(RegistryOffline, WhatNoServerTakesIsRefusedAtOnce) {
   EXPECT_EQ(invalid(registry.set_stage("m", 1, "Live")), "");
   EXPECT_EQ(invalid(registry.set_shares("m", {{"champion", 0}})), "");
   EXPECT_EQ(invalid(registry.rollback("m", "a", {"", "", Condition::if_absent()})), "");
-  Run run = client.start_run("e").value();
+  mlops::Run run = client.start_run("e").value();
   EXPECT_EQ(invalid(run.register_model("../x", "m")), "");
   EXPECT_EQ(invalid(run.register_model("x", "m/n")), "");
   EXPECT_EQ(invalid(run.register_model("x", "m", {"", {}, "no uid"})), "");

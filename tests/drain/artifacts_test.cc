@@ -94,6 +94,38 @@ TEST(Artifacts, LeftoversGoAndLockedOnesStay) {
   EXPECT_EQ(contents, 1u);
 }
 
+/// What a ledger says when a destination has all records of the runs and, with `files`, their artifacts.
+void deliver(const Rig& rig, const std::vector<base::Uid>& runs, bool files) {
+  const auto reader = *rig.drain->reader(Millis(1'000));
+  const buffer::Identity identity = reader->identity();
+  auto ledger = ledger::Ledger::open(rig.dir, {"", "http://127.0.0.1:9"});
+  ASSERT_TRUE(ledger.ok());
+  for (const base::Uid& run : runs) {
+    ledger::Lane lane;
+    lane.run = run;
+    lane.buffer_uid = identity.uid;
+    lane.buffer_generation = identity.generation;
+    lane.cursor = reader->run(run)->next_seq;
+    lane.ended = true;
+    ASSERT_TRUE((*ledger)->put(lane).ok());
+    if (!files) continue;
+    ledger::ArtifactPlace place;
+    place.run = run;
+    place.buffer_uid = identity.uid;
+    place.buffer_generation = identity.generation;
+    place.cursor = lane.cursor;
+    ASSERT_TRUE((*ledger)->put(place).ok());
+  }
+}
+
+void wish(Rig* rig, std::uint64_t bytes) {
+  rig->control->spool_wanted.store(bytes);
+  rig->control->hurry.fetch_add(1);
+  rig->drain->wake();
+  for (int i = 0; i < 2'000 && rig->control->spool_wanted.load() != 0; ++i) ::usleep(5'000);
+  EXPECT_EQ(rig->control->spool_wanted.load(), 0u);
+}
+
 TEST(Artifacts, TheWishForRoomIsAnsweredAndUndeliveredBytesStay) {
   Folder root;
   RigOptions options;
@@ -103,13 +135,17 @@ TEST(Artifacts, TheWishForRoomIsAnsweredAndUndeliveredBytesStay) {
   const base::Uid name = put(rig.get(), run, "a", std::string(900'000, 'a'));
   rig->end_run(run);
   ASSERT_TRUE(rig->drain->flush(Level::durable, Millis(20'000)).ok());
-  rig->control->spool_wanted.store(500'000);
-  rig->control->hurry.fetch_add(1);
-  rig->drain->wake();
-  for (int i = 0; i < 2'000 && rig->control->spool_wanted.load() != 0; ++i) ::usleep(5'000);
-  EXPECT_EQ(rig->control->spool_wanted.load(), 0u);
+  wish(rig.get(), 500'000);
   EXPECT_EQ(rig->control->spool_bytes.load(), 900'000u);
   EXPECT_TRUE((*rig->drain->reader(Millis(1'000)))->file(name)->lost.empty());
+  deliver(*rig, {run}, true);
+  wish(rig.get(), 100'000);
+  EXPECT_EQ(rig->control->spool_bytes.load(), 900'000u) << "it fits: nothing has to go";
+  wish(rig.get(), 500'000);
+  EXPECT_EQ(rig->control->spool_bytes.load(), 0u);
+  const auto row = (*rig->drain->reader(Millis(1'000)))->file(name);
+  EXPECT_NE(row->lost.find("delivered"), std::string::npos) << row->lost;
+  EXPECT_EQ(row->sha256.size(), 32u);
   ASSERT_TRUE(rig->close().ok());
 }
 
@@ -121,21 +157,7 @@ TEST(Artifacts, ADestinationThatHasAllButTheArtifactsDoesNotMakeARunEvictable) {
   rig->end_run(with);
   rig->end_run(without);
   ASSERT_TRUE(rig->drain->flush(Level::durable, Millis(20'000)).ok());
-  const auto reader = *rig->drain->reader(Millis(1'000));
-  const buffer::Identity identity = reader->identity();
-  {
-    auto ledger = ledger::Ledger::open(rig->dir, {"", "http://127.0.0.1:9"});
-    ASSERT_TRUE(ledger.ok());
-    for (const base::Uid& run : {with, without}) {
-      ledger::Lane lane;
-      lane.run = run;
-      lane.buffer_uid = identity.uid;
-      lane.buffer_generation = identity.generation;
-      lane.cursor = reader->run(run)->next_seq;
-      lane.ended = true;
-      ASSERT_TRUE((*ledger)->put(lane).ok());
-    }
-  }
+  deliver(*rig, {with, without}, false);
   const std::string dir = rig->dir;
   ASSERT_TRUE(rig->close().ok());
   DrainOptions options;

@@ -23,6 +23,31 @@ class Leased : public ledger::Ledger {
   Status put(const ledger::Lane& lane, const ledger::DeadLetter& letter) override {
     return held() ? real_->put(lane, letter) : lost();
   }
+  std::optional<ledger::IntentResult> intent(const base::Uid& uid) const override { return real_->intent(uid); }
+  std::vector<ledger::IntentResult> intents() const override { return real_->intents(); }
+  Status put(const ledger::Lane& lane, const ledger::IntentResult& result) override {
+    return held() ? real_->put(lane, result) : lost();
+  }
+  ledger::ArtifactPlace artifacts(const base::Uid& run) const override { return real_->artifacts(run); }
+  std::vector<ledger::ArtifactPlace> artifact_places() const override { return real_->artifact_places(); }
+  std::vector<ledger::Upload> uploads() const override { return real_->uploads(); }
+  Status put(const ledger::ArtifactPlace& place) override { return held() ? real_->put(place) : lost(); }
+  Status put(const ledger::ArtifactPlace& place, const ledger::DeadLetter& letter) override {
+    return held() ? real_->put(place, letter) : lost();
+  }
+  Status finish(const ledger::Finished& finished, const ledger::DeadLetter* letter) override {
+    return held() ? real_->finish(finished, letter) : lost();
+  }
+  Status begin(const ledger::Upload& upload) override { return held() ? real_->begin(upload) : lost(); }
+  Status put_part(const ledger::Upload& upload, std::size_t index) override {
+    return held() ? real_->put_part(upload, index) : lost();
+  }
+  Status forget_upload(const base::Uid& run, std::uint64_t seq) override {
+    return held() ? real_->forget_upload(run, seq) : lost();
+  }
+  std::optional<ledger::ModelState> model(const base::Uid& uid) const override { return real_->model(uid); }
+  std::vector<ledger::ModelState> models(const base::Uid& run) const override { return real_->models(run); }
+  Status put(const ledger::ModelState& model) override { return held() ? real_->put(model) : lost(); }
   Status note_health(const ledger::LiveState& state) override { return held() ? real_->note_health(state) : lost(); }
   Status sync() override { return held() ? real_->sync() : lost(); }
   bool hold() override { return held(); }

@@ -41,6 +41,7 @@ constexpr char kVerbs[] =
     "named LANE N | many LANE N WIDTH | stamped LANE N T0_MS | brief LANE N (a thread per point)\n"
     "params LANE N | tags LANE N | param KEY VALUE | tag KEY VALUE | delete-tag KEY | note TEXT | rename NAME\n"
     "special METRIC | same METRIC TIMES T_MS | closed METRIC (log through a handle after end)\n"
+    "file FILE FOLDER | files FOLDER  artifacts: one, below FOLDER (. : the root); all below FOLDER\n"
     "register MODEL COUNT  versions of it, offline too\n"
     "flush buffered|durable|delivered MS | sleep MS | await FILE (until it is there) | health FILE | end STATUS | "
     "close\n"
@@ -269,6 +270,11 @@ class Trainer {
       closed();
     else if (v == "register")
       register_versions();
+    else if (v == "file") {
+      const std::string file = next(), below = next();
+      check(current().log_artifact(file, below == "." ? "" : below), "log_artifact");
+    } else if (v == "files")
+      check(current().log_artifacts(next()), "log_artifacts");
     else if (v == "flush")
       flush();
     else if (v == "sleep")

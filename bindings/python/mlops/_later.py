@@ -1,0 +1,139 @@
+"""Later: MLflow's public names that this release does not have. Each can be imported; a call says what to do instead.
+
+docs/python.md has all of them, made from this table and an installed mlflow.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+from .exceptions import Unimplemented
+
+ARTIFACTS = "artifacts are not in this release; keep the file and log where it is: set_tag(\"artifact\", path)"
+DATASETS = "datasets are not in this release; set_tag(\"dataset\", …) names one meanwhile"
+MODELS = "models and the registry are not in this release; use the mlflow package for them after mlops.sync()"
+AUTOLOG = "autologging needs MLflow's own client; log in your loop with log_metrics, or use the framework's callback"
+TRACES = "traces, prompts and evaluation are no part of this package; use the mlflow package"
+EXPERIMENTS = "experiments are deleted, restored, renamed and tagged on the server: use the mlflow package there"
+
+NAMES = {
+    **dict.fromkeys(
+        (
+            "log_artifact",
+            "log_artifacts",
+            "log_dict",
+            "log_figure",
+            "log_image",
+            "log_table",
+            "log_text",
+            "log_stream",
+            "load_table",
+            "get_artifact_uri",
+            "artifacts",
+            "list_artifacts",
+            "download_artifacts",
+        ),
+        ARTIFACTS,
+    ),
+    **dict.fromkeys(("log_input", "log_inputs", "data"), DATASETS),
+    **dict.fromkeys(
+        (
+            "active_model",
+            "clear_active_model",
+            "create_external_model",
+            "create_logged_model",
+            "create_model_version",
+            "create_registered_model",
+            "copy_model_version",
+            "delete_logged_model",
+            "delete_logged_model_tag",
+            "delete_model_version",
+            "delete_model_version_tag",
+            "delete_registered_model",
+            "delete_registered_model_alias",
+            "delete_registered_model_tag",
+            "finalize_logged_model",
+            "get_active_model_id",
+            "get_latest_versions",
+            "get_logged_model",
+            "get_model_version",
+            "get_model_version_by_alias",
+            "get_model_version_download_uri",
+            "get_model_version_stages",
+            "get_registered_model",
+            "get_registry_uri",
+            "initialize_logged_model",
+            "last_logged_model",
+            "log_model",
+            "log_model_artifact",
+            "log_model_artifacts",
+            "log_model_params",
+            "log_outputs",
+            "models",
+            "pyfunc",
+            "register_model",
+            "rename_registered_model",
+            "search_logged_models",
+            "search_model_versions",
+            "search_registered_models",
+            "set_active_model",
+            "set_logged_model_tags",
+            "set_model_version_tag",
+            "set_registered_model_alias",
+            "set_registered_model_tag",
+            "set_registry_uri",
+            "transition_model_version_stage",
+            "update_model_version",
+            "update_registered_model",
+        ),
+        MODELS,
+    ),
+    **dict.fromkeys(("autolog", "sklearn", "pytorch", "xgboost", "lightgbm", "keras", "tensorflow", "transformers"), AUTOLOG),
+    **dict.fromkeys(
+        (
+            "delete_experiment",
+            "delete_experiment_tag",
+            "delete_experiment_tags",
+            "rename_experiment",
+            "restore_experiment",
+            "set_experiment_tag",
+            "set_experiment_tags",
+        ),
+        EXPERIMENTS,
+    ),
+    **dict.fromkeys(("evaluate", "trace", "start_span", "tracing", "search_traces", "get_trace", "genai"), TRACES),
+}
+
+
+class _Absent:
+    """Stands for a name that is not there: any use of it raises."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def _raise(self) -> NoReturn:
+        raise Unimplemented(f"{self._name}: {NAMES[self._name]}")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
+        self._raise()
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # what inspection asks of any object
+            raise AttributeError(name)
+        self._raise()
+
+    def __repr__(self) -> str:
+        return f"<{self._name}: not in this release>"
+
+
+def function(name: str) -> _Absent:
+    """For the module's __getattr__."""
+    if name in NAMES:
+        return _Absent(name)
+    raise AttributeError(f"module 'mlops' has no attribute {name!r}")
+
+
+def method(name: str) -> _Absent:
+    if name in NAMES:
+        return _Absent(name)
+    raise AttributeError(f"'MlflowClient' object has no attribute {name!r}")

@@ -1,0 +1,248 @@
+"""Entities: what reading gives back, with MLflow's names and fields.
+
+An experiment's id is its name: experiments are made on a server when their first run is delivered there, so offline
+there is no number, and a name is one everywhere. "0" stands for "Default", as in MLflow.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Generic, Iterable, TypeVar
+
+from . import _core
+
+__all__ = [
+    "Experiment",
+    "ExperimentTag",
+    "LifecycleStage",
+    "Metric",
+    "PagedList",
+    "Param",
+    "Run",
+    "RunData",
+    "RunInfo",
+    "RunInputs",
+    "RunStatus",
+    "RunTag",
+    "ViewType",
+]
+
+T = TypeVar("T")
+
+
+class ViewType:
+    """Which runs a search shows."""
+
+    ACTIVE_ONLY = 1
+    DELETED_ONLY = 2
+    ALL = 3
+
+
+class LifecycleStage:
+    ACTIVE = "active"
+    DELETED = "deleted"
+
+
+class RunStatus:
+    """MLflow's numbers and names of a run's state."""
+
+    RUNNING = 1
+    SCHEDULED = 2
+    FINISHED = 3
+    FAILED = 4
+    KILLED = 5
+
+    _NAMES = {1: "RUNNING", 2: "SCHEDULED", 3: "FINISHED", 4: "FAILED", 5: "KILLED"}
+
+    @staticmethod
+    def to_string(status: int) -> str:
+        return RunStatus._NAMES[status]
+
+    @staticmethod
+    def from_string(name: str) -> int:
+        return {name: number for number, name in RunStatus._NAMES.items()}[name]
+
+    @staticmethod
+    def is_terminated(status: int) -> bool:
+        return status in (3, 4, 5)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One point. `timestamp`: milliseconds since 1970."""
+
+    key: str
+    value: float
+    timestamp: int
+    step: int = 0
+
+
+@dataclass(frozen=True)
+class Param:
+    key: str
+    value: str
+
+
+@dataclass(frozen=True)
+class RunTag:
+    key: str
+    value: str
+
+
+@dataclass(frozen=True)
+class ExperimentTag:
+    key: str
+    value: str
+
+
+class PagedList(list[T], Generic[T]):
+    """A list with the token of the next page; None: that was all."""
+
+    def __init__(self, items: Iterable[T], token: str | None = None) -> None:
+        super().__init__(items)
+        self.token = token
+
+    def to_list(self) -> list[T]:
+        return list(self)
+
+
+@dataclass
+class RunInfo:
+    run_id: str  #: ours: 32 hex digits, never changes; every call takes the server's too
+    experiment_id: str  #: the experiment's name
+    run_name: str
+    status: str  #: "RUNNING", "FINISHED", "FAILED", "KILLED"
+    start_time: int  #: milliseconds since 1970
+    end_time: int | None = None
+    user_id: str = ""
+    lifecycle_stage: str = LifecycleStage.ACTIVE
+    artifact_uri: str | None = None  #: None: artifacts are not there yet
+    server_id: str | None = None  #: the run's id on the server, once it is there
+
+    @property
+    def run_uuid(self) -> str:
+        return self.run_id
+
+
+class RunData:
+    """Params, tags, and the latest value of each metric."""
+
+    def __init__(self, metrics: list[Metric], params: dict[str, str], tags: dict[str, str]) -> None:
+        self._metric_objs = metrics
+        self.params = params
+        self.tags = tags
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        return {metric.key: metric.value for metric in self._metric_objs}
+
+    def to_dictionary(self) -> dict[str, Any]:
+        return {"metrics": self.metrics, "params": self.params, "tags": self.tags}
+
+
+@dataclass
+class RunInputs:
+    """Datasets and models a run read: none can be logged yet."""
+
+    dataset_inputs: list[Any] = field(default_factory=list)
+    model_inputs: list[Any] = field(default_factory=list)
+
+
+class Run:
+    """A run as it was when it was read."""
+
+    def __init__(self, info: RunInfo, data: RunData | None, inputs: RunInputs | None = None) -> None:
+        self._info = info
+        self._data = data
+        self._inputs = inputs or RunInputs()
+
+    @classmethod
+    def _of(cls, summary: _core.RunSummary) -> Run:
+        run = Run.__new__(_ReadRun)
+        run._summary = summary
+        run._inputs = RunInputs()
+        return run
+
+    @property
+    def info(self) -> RunInfo:
+        return self._info
+
+    @property
+    def data(self) -> RunData:
+        return self._data or RunData([], {}, {})
+
+    @property
+    def inputs(self) -> RunInputs:
+        return self._inputs
+
+    def to_dictionary(self) -> dict[str, Any]:
+        return {"info": dict(vars(self.info)), "data": self.data.to_dictionary(), "inputs": vars(self.inputs)}
+
+    def __repr__(self) -> str:
+        info = self.info
+        return f"<{type(self).__name__}: {info.run_name!r} {info.status}, id {info.run_id}, experiment {info.experiment_id!r}>"
+
+    def _repr_html_(self) -> str:
+        from . import _html
+
+        return _html.run(self)
+
+
+class _ReadRun(Run):
+    """A run whose fields are made from the reader's summary when they are asked for: lists of many are cheap."""
+
+    _summary: _core.RunSummary
+
+    @property
+    def info(self) -> RunInfo:
+        if not hasattr(self, "_info"):
+            self._info = info_of(self._summary)
+        return self._info
+
+    @property
+    def data(self) -> RunData:
+        if not hasattr(self, "_data"):
+            self._data = data_of(self._summary)
+        return self._data or RunData([], {}, {})
+
+
+Run.__qualname__ = _ReadRun.__qualname__ = "Run"
+_ReadRun.__name__ = "Run"
+
+
+def info_of(summary: _core.RunSummary) -> RunInfo:
+    tags = summary.tags
+    return RunInfo(
+        run_id=summary.id,
+        experiment_id=summary.experiment,
+        run_name=summary.name,
+        status=summary.status,
+        start_time=summary.start_ms,
+        end_time=summary.end_ms or None,
+        user_id=tags.get("mlflow.user", ""),
+        lifecycle_stage=LifecycleStage.DELETED if summary.deleted else LifecycleStage.ACTIVE,
+        server_id=summary.server_id or None,
+    )
+
+
+def data_of(summary: _core.RunSummary) -> RunData:
+    metrics = [Metric(name, row[0], row[2], row[1]) for name, row in summary.metrics.items()]
+    tags = summary.tags
+    tags.setdefault("mlflow.runName", summary.name)
+    return RunData(metrics, summary.params, tags)
+
+
+@dataclass
+class Experiment:
+    experiment_id: str  #: the name
+    name: str
+    artifact_location: str | None = None
+    lifecycle_stage: str = LifecycleStage.ACTIVE
+    tags: dict[str, str] = field(default_factory=dict)
+    creation_time: int | None = None  #: the start of its first run here
+    last_update_time: int | None = None  #: the start of its newest run here
+
+    def _repr_html_(self) -> str:
+        from . import _html
+
+        return _html.experiment(self)

@@ -1,0 +1,133 @@
+#include "delivery.h"
+
+#include <pybind11/stl.h>
+
+#include <atomic>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "errors.h"
+#include "mlops/mlops.h"
+
+namespace mlops_python {
+namespace {
+
+// One `deliver` on a thread of its own, which never takes the GIL: Python asks how far it is, and may stop it.
+class Delivery {
+ public:
+  Delivery(std::string root, std::string to) {
+    options_.root = std::move(root);
+    options_.to = std::move(to);
+    options_.stop = &stop_;
+    options_.on_progress = [this](const mlops::DeliverProgress& progress) {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      progress_ = progress;
+    };
+    thread_ = std::thread([this] {
+      mlops::Result<mlops::DeliverReport> report = mlops::deliver(options_);
+      const std::lock_guard<std::mutex> lock(mutex_);
+      report_.emplace(std::move(report));
+      done_.store(true);
+    });
+  }
+  Delivery(const Delivery&) = delete;
+  Delivery& operator=(const Delivery&) = delete;
+  ~Delivery() {
+    const py::gil_scoped_release released;
+    finish();
+  }
+
+  bool done() const { return done_.load(); }
+  void stop() { stop_.store(true); }
+  mlops::DeliverProgress progress() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return progress_;
+  }
+  mlops::DeliverReport report() {
+    without_gil([&] {
+      if (thread_.joinable()) thread_.join();
+    });
+    check(report_->status());
+    return **report_;
+  }
+
+ private:
+  void finish() {
+    stop();
+    if (thread_.joinable()) thread_.join();
+  }
+
+  mlops::DeliverOptions options_;
+  std::atomic<bool> stop_{false};
+  std::atomic<bool> done_{false};
+  std::mutex mutex_;
+  mlops::DeliverProgress progress_;
+  std::optional<mlops::Result<mlops::DeliverReport>> report_;
+  std::thread thread_;
+};
+
+py::dict report_of(const mlops::DeliverReport& report) {
+  py::dict all;
+  all["runs"] = report.runs;
+  all["points"] = report.points;
+  all["requests"] = report.requests;
+  all["retries"] = report.retries;
+  all["dead_letters"] = report.dead_letters;
+  all["waiting"] = report.waiting;
+  all["parked"] = report.parked;
+  all["error"] = std::string(report.status.message());
+  return all;
+}
+
+py::dict verified(const std::string& run_id, const std::string& root, const std::string& to) {
+  mlops::VerifyOptions options;
+  options.root = root;
+  options.to = to;
+  const mlops::VerifyReport report = take(without_gil([&] { return mlops::verify(run_id, options); }));
+  py::list differences;
+  for (const mlops::Difference& one : report.differences) differences.append(py::make_tuple(one.kind, one.what));
+  py::dict all;
+  all["ok"] = report.ok();
+  all["run_id"] = report.run_id;
+  all["server_id"] = report.server_id;
+  all["points_local"] = report.points_local;
+  all["points_server"] = report.points_server;
+  all["points_waiting"] = report.points_waiting;
+  all["differences"] = differences;
+  all["differences_total"] = report.differences_total;
+  return all;
+}
+
+}  // namespace
+
+void add_delivery(py::module_& module) {
+  py::class_<Delivery>(module, "Delivery")
+      .def(py::init<std::string, std::string>(), py::arg("root"), py::arg("to"))
+      .def_property_readonly("done", &Delivery::done)
+      .def("stop", &Delivery::stop)
+      .def("progress",
+           [](Delivery& self) {
+             const mlops::DeliverProgress now = self.progress();
+             return py::make_tuple(now.delivered, now.total, now.points_per_second, now.seconds_left,
+                                   std::string(now.last_error.message()));
+           })
+      .def("report", [](Delivery& self) { return report_of(self.report()); });
+  module.def("verify", &verified, py::arg("run_id"), py::arg("root"), py::arg("to"));
+  module.def(
+      "delete_runs",
+      [](const std::string& root, const std::vector<std::string>& ids) {
+        return take(without_gil([&] { return mlops::delete_runs(root, ids); }));
+      },
+      py::arg("root"), py::arg("run_ids"));
+  module.def(
+      "restore_runs",
+      [](const std::string& root, const std::vector<std::string>& ids) {
+        return take(without_gil([&] { return mlops::restore_runs(root, ids); }));
+      },
+      py::arg("root"), py::arg("run_ids"));
+}
+
+}  // namespace mlops_python

@@ -1,0 +1,250 @@
+// The module mlops._core: clients, runs, reading and delivery as the package uses them. Private: the package is the API.
+//
+// Whatever may wait runs with the GIL released, and what may wait long does so in slices between which Ctrl-C is looked
+// for. No thread of ours ever takes the GIL.
+#include <pybind11/functional.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <algorithm>
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "delivery.h"
+#include "errors.h"
+#include "hot.h"
+#include "mlops/mlops.h"
+#include "numbers.h"
+#include "reading.h"
+
+namespace mlops_python {
+namespace {
+
+using mlops::Level;
+using mlops::Millis;
+using mlops::Status;
+using mlops::StatusCode;
+using Steady = std::chrono::steady_clock;
+
+constexpr Millis kSlice{100};
+
+// `wait(for how long)` until it is something else than a deadline that ran out, or `seconds` are over.
+template <typename Wait>
+void in_slices(double seconds, Wait wait) {
+  const auto until = Steady::now() + std::chrono::milliseconds(static_cast<std::int64_t>(std::clamp(seconds, 0.0, 1e9) * 1e3));
+  while (true) {
+    const Millis left = std::chrono::duration_cast<Millis>(until - Steady::now());
+    const Status status = without_gil([&] { return wait(std::clamp(left, Millis(0), kSlice)); });
+    if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+    if (status.code() == StatusCode::deadline_exceeded && left > kSlice) continue;
+    return check(status);
+  }
+}
+
+mlops::RunStatus status_of(const std::string& name) {
+  for (const auto status : {mlops::RunStatus::running, mlops::RunStatus::scheduled, mlops::RunStatus::finished,
+                            mlops::RunStatus::failed, mlops::RunStatus::killed}) {
+    if (name == mlops::run_status_name(status)) return status;
+  }
+  fail(static_cast<int>(StatusCode::invalid_argument),
+       "status \"" + name.substr(0, 40) + "\" is none of RUNNING, SCHEDULED, FINISHED, FAILED, KILLED");
+}
+
+// Many values of one metric, in one call, without the GIL.
+void log_history(RunHandle& self, const py::object& name, const py::object& values, const py::object& steps,
+                 const py::object& timestamps, std::int64_t first_step) {
+  PyObject* metric = metric_of(&self, name.ptr());
+  if (metric == nullptr) throw py::error_already_set();
+  mlops::Metric handle = handle_of(metric);
+  std::vector<double> numbers;
+  std::vector<std::int64_t> at;
+  std::vector<std::int64_t> when;
+  if (!to_doubles(values.ptr(), name.ptr(), &numbers)) throw py::error_already_set();
+  if (!steps.is_none() && !to_int64s(steps.ptr(), "steps", &at)) throw py::error_already_set();
+  if (!timestamps.is_none() && !to_int64s(timestamps.ptr(), "timestamps", &when)) throw py::error_already_set();
+  const auto as_many = [&](const std::vector<std::int64_t>& column, bool given, const char* what) {
+    if (given && column.size() != numbers.size())
+      fail(static_cast<int>(StatusCode::invalid_argument), std::to_string(numbers.size()) + " values and " +
+                                                               std::to_string(column.size()) + " " + what +
+                                                               ": as many are needed");
+  };
+  as_many(at, !steps.is_none(), "steps");
+  as_many(when, !timestamps.is_none(), "timestamps");
+  if (std::any_of(when.begin(), when.end(), [](std::int64_t ms) { return ms < 0; }))
+    fail(static_cast<int>(StatusCode::invalid_argument), "timestamps are milliseconds since 1970, at least 0");
+  if (self.ended())
+    fail(static_cast<int>(StatusCode::failed_precondition), "run " + self.id() + " has ended: nothing was logged");
+  without_gil([&] {
+    for (std::size_t i = 0; i < numbers.size(); ++i) {
+      const std::int64_t step = at.empty() ? first_step + static_cast<std::int64_t>(i) : at[i];
+      if (when.empty()) {
+        handle.log(numbers[i], step);
+      } else {
+        handle.log(numbers[i], step, std::chrono::system_clock::time_point(std::chrono::milliseconds(when[i])));
+      }
+    }
+  });
+}
+
+mlops::RunOptions run_options(const py::dict& given) {
+  mlops::RunOptions options;
+  for (const auto& [key, value] : given) {
+    const auto name = key.cast<std::string>();
+    if (value.is_none()) continue;
+    if (name == "name") options.name = value.cast<std::string>();
+    else if (name == "resume_id") options.resume_id = value.cast<std::string>();
+    else if (name == "attach_id") options.attach_id = value.cast<std::string>();
+    else if (name == "parent_id") options.parent_id = value.cast<std::string>();
+    else if (name == "note") options.note = value.cast<std::string>();
+    else if (name == "tags") options.tags = value.cast<mlops::Pairs>();
+    else if (name == "source_tags") options.source_tags = value.cast<bool>();
+    else if (name == "log_system_metrics") options.log_system_metrics = value.cast<bool>();
+    else fail(static_cast<int>(StatusCode::internal), "no run option \"" + name + "\"");
+  }
+  return options;
+}
+
+mlops::Options client_options(const std::string& root, const std::string& tracking_uri) {
+  mlops::Options options;
+  options.root = root;
+  options.tracking_uri = tracking_uri;
+  return options;
+}
+
+template <typename Call>
+void run_call(RunHandle& self, Call call) {
+  check(without_gil([&] { return call(self.run()); }));
+}
+
+void add_client(py::module_& module) {
+  using mlops::Client;
+  py::class_<Client>(module, "Client")
+      .def(py::init([](const std::string& root, const std::string& tracking_uri, bool deliver) {
+             mlops::Options options = client_options(root, tracking_uri);
+             options.deliver = deliver;
+             return take(without_gil([&] { return Client::open(std::move(options)); }));
+           }),
+           py::arg("root") = "", py::arg("tracking_uri") = "", py::arg("deliver") = true)
+      .def_property_readonly("root", [](const Client& self) { return self.root(); })
+      .def_property_readonly("tracking_uri", [](const Client& self) { return self.tracking_uri(); })
+      .def(
+          "start_run",
+          [](const Client& self, const std::string& experiment, const py::dict& options) {
+            mlops::RunOptions run = run_options(options);
+            return std::make_unique<RunHandle>(
+                take(without_gil([&] { return self.start_run(experiment, std::move(run)); })));
+          },
+          py::arg("experiment"), py::arg("options"))
+      .def(
+          "experiment",
+          [](const Client& self, const std::string& name, const mlops::Pairs& tags, const std::string& location) {
+            const mlops::Experiment made =
+                without_gil([&] { return self.experiment(name, mlops::ExperimentOptions{tags, location}); });
+            return made.name();
+          },
+          py::arg("name"), py::arg("tags"), py::arg("artifact_location"))
+      .def(
+          "end_run",
+          [](const Client& self, const std::string& id, const std::string& status) {
+            const mlops::RunStatus ends = status_of(status);
+            check(without_gil([&] { return self.end_run(id, ends); }));
+          },
+          py::arg("run_id"), py::arg("status"))
+      .def(
+          "flush",
+          [](const Client& self, Level level, double seconds) {
+            in_slices(seconds, [&](Millis slice) { return self.flush(level, slice); });
+          },
+          py::arg("level"), py::arg("seconds"))
+      .def("health", [](const Client& self) { return health_of(without_gil([&] { return self.health(); })); })
+      .def("close", [](const Client& self) { check(without_gil([&] { return self.close(); })); });
+}
+
+void add_run(py::module_& module) {
+  py::class_<RunHandle>(module, "RunHandle")
+      .def_property_readonly("id", &RunHandle::id)
+      .def_property_readonly("name", [](RunHandle& self) { return self.run().name(); })
+      .def_property_readonly("ended", [](RunHandle& self) { return self.ended() || self.run().ended(); })
+      .def(
+          "metric",
+          [](const py::object& self, const py::object& name) {
+            PyObject* metric = owned_metric(self, name.ptr());
+            if (metric == nullptr) throw py::error_already_set();
+            return py::reinterpret_steal<py::object>(metric);
+          },
+          py::arg("name"))
+      .def("log_history", &log_history, py::arg("name"), py::arg("values"), py::arg("steps"), py::arg("timestamps"),
+           py::arg("first_step"))
+      .def("log_param", [](RunHandle& self, const std::string& key, const std::string& value) {
+        run_call(self, [&](mlops::Run& run) { return run.log_param(key, value); });
+      })
+      .def("log_params", [](RunHandle& self, const mlops::Pairs& params) {
+        run_call(self, [&](mlops::Run& run) { return run.log_params(params); });
+      })
+      .def("set_tag", [](RunHandle& self, const std::string& key, const std::string& value) {
+        run_call(self, [&](mlops::Run& run) { return run.set_tag(key, value); });
+      })
+      .def("set_tags", [](RunHandle& self, const mlops::Pairs& tags) {
+        run_call(self, [&](mlops::Run& run) { return run.set_tags(tags); });
+      })
+      .def("delete_tag", [](RunHandle& self, const std::string& key) {
+        run_call(self, [&](mlops::Run& run) { return run.delete_tag(key); });
+      })
+      .def("set_name", [](RunHandle& self, const std::string& name) {
+        run_call(self, [&](mlops::Run& run) { return run.set_name(name); });
+      })
+      .def("server_id",
+           [](RunHandle& self, double seconds) {
+             std::string id;
+             in_slices(seconds, [&](Millis slice) {
+               mlops::Result<std::string> found = self.run().server_id(slice);
+               if (found.ok()) id = *found;
+               return found.status();
+             });
+             return id;
+           })
+      .def("end",
+           [](RunHandle& self, const std::string& status) {
+             const mlops::RunStatus ends = status_of(status);
+             self.set_ended();
+             run_call(self, [&](mlops::Run& run) { return run.end(ends); });
+           })
+      .def("leave",
+           [](RunHandle& self) {
+             self.set_ended();
+             run_call(self, [](mlops::Run& run) { return run.leave(); });
+           })
+      .def("flush", [](RunHandle& self, Level level, double seconds) {
+        in_slices(seconds, [&](Millis slice) { return self.run().flush(level, slice); });
+      });
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_core, module) {
+  module.doc() = "Private to the package mlops.";
+  module.attr("__version__") = MLOPS_VERSION_STRING;
+  module.def("set_error_types", &set_error_types);
+  module.def("activate", &activate);
+  module.def("set_hooks", &set_hooks);
+  module.def("settings", [] {
+    py::dict all;
+    for (const mlops::Setting& one : take(mlops::settings())) all[py::str(one.name)] = py::str(one.value);
+    return all;
+  });
+  py::enum_<Level>(module, "Level")
+      .value("buffered", Level::buffered)
+      .value("durable", Level::durable)
+      .value("delivered", Level::delivered);
+  add_hot(module);
+  add_client(module);
+  add_run(module);
+  add_reading(module);
+  add_delivery(module);
+}
+
+}  // namespace mlops_python

@@ -1,0 +1,270 @@
+"""The API without a server: MLflow's functions and what is beyond them, on a root of the test's own."""
+
+import array
+import math
+import threading
+import time
+
+import pytest
+
+import mlops
+from mlops import MlflowClient
+
+
+def test_a_run_as_mlflow_has_it():
+    with mlops.start_run(run_name="first", tags={"a": 1}, description="why") as run:
+        assert mlops.active_run() is run
+        assert run.info.status == "RUNNING" and run.info.experiment_id == "tests"
+        assert mlops.log_param("lr", 0.1) == 0.1
+        mlops.log_params({"depth": 3, "flag": True, "none": None})
+        mlops.log_metric("loss", 1.5, step=1)
+        mlops.log_metric("loss", 0.5, step=2, timestamp=1_700_000_000_000)
+        mlops.log_metrics({"a": 1, "b": float("nan")}, step=7)
+        mlops.set_tag("gone", "x")
+        mlops.delete_tag("gone")
+        mlops.set_tags({"t": 2.5})
+    assert mlops.active_run() is None
+    assert mlops.last_active_run().info.run_id == run.info.run_id
+    back = mlops.get_run(run.info.run_id)
+    assert back.info.status == "FINISHED" and back.info.run_name == "first"
+    assert back.info.end_time >= back.info.start_time
+    assert back.data.params == {"lr": "0.1", "depth": "3", "flag": "True", "none": "None"}
+    assert back.data.metrics["loss"] == 0.5 and back.data.metrics["a"] == 1.0 and math.isnan(back.data.metrics["b"])
+    tags = back.data.tags
+    assert tags["a"] == "1" and tags["t"] == "2.5" and "gone" not in tags and tags["mlflow.note.content"] == "why"
+    assert tags["mlflow.runName"] == "first" and tags["mlflow.source.type"] == "LOCAL"
+    history = MlflowClient().get_metric_history(run.info.run_id, "loss")
+    assert [(m.key, m.step, m.value) for m in history] == [("loss", 1, 1.5), ("loss", 2, 0.5)]
+    assert history[1].timestamp == 1_700_000_000_000
+    assert MlflowClient().get_metric_history(run.info.run_id, "none") == []
+
+
+def test_logging_without_a_run_starts_one():
+    mlops.log_metric("x", 1)
+    run = mlops.active_run()
+    assert run is not None
+    mlops.end_run("KILLED")
+    assert mlops.get_run(run.info.run_id).info.status == "KILLED"
+
+
+def test_nested_runs():
+    with mlops.start_run() as parent:
+        with pytest.raises(RuntimeError, match="already active"):
+            mlops.start_run()
+        with mlops.start_run(nested=True) as child:
+            mlops.log_metric("inner", 1)
+        assert mlops.active_run() is parent
+        mlops.log_metric("outer", 2)
+    assert mlops.get_parent_run(child.info.run_id).info.run_id == parent.info.run_id
+    assert mlops.get_run(child.info.run_id).data.metrics == {"inner": 1.0}
+    assert mlops.get_run(parent.info.run_id).data.metrics == {"outer": 2.0}
+
+
+def test_resume():
+    with mlops.start_run() as run:
+        mlops.log_metric("x", 1, step=1)
+    with mlops.start_run(run_id=run.info.run_id) as again:
+        assert again.info.run_id == run.info.run_id and again.info.experiment_id == "tests"
+        assert mlops.get_run(run.info.run_id).info.status == "RUNNING"
+        mlops.log_metric("x", 2, step=2)
+    back = mlops.get_run(run.info.run_id)
+    assert back.info.status == "FINISHED" and back.data.metrics == {"x": 2.0}
+    assert len(MlflowClient().get_metric_history(run.info.run_id, "x")) == 2
+
+
+def test_a_failed_block_names_the_exception():
+    with pytest.raises(ZeroDivisionError):
+        with mlops.start_run() as run:
+            1 / 0  # noqa: B018
+    back = mlops.get_run(run.info.run_id)
+    assert back.info.status == "FAILED" and back.data.tags["mlops.exception"] == "ZeroDivisionError: division by zero"
+
+
+def test_each_thread_has_its_own_active_run():
+    seen = {}
+
+    def work(i):
+        with mlops.start_run(run_name=f"thread{i}") as run:
+            for step in range(200):
+                mlops.log_metric("i", i, step)
+            seen[i] = run.info.run_id
+
+    with mlops.start_run() as main:
+        threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+        [t.start() for t in threads]
+        [t.join() for t in threads]
+        assert mlops.active_run() is main
+    for i, run_id in seen.items():
+        assert list(mlops.read(run_id, "i", format="memoryview").value) == [float(i)] * 200
+
+
+def test_client_by_id():
+    client = MlflowClient()
+    run = client.create_run("tests", tags={"k": "v"}, run_name="made")
+    run_id = run.info.run_id
+    assert run.info.status == "RUNNING" and run.data.tags["k"] == "v"
+    client.log_metric(run_id, "m", 3, step=4)
+    client.log_param(run_id, "p", 1)
+    client.log_batch(run_id, metrics=[mlops.entities.Metric("b", 1.5, 1_700_000_000_000, 2)],
+                     params=[mlops.entities.Param("q", "2")], tags=[mlops.entities.RunTag("t", "3")])
+    client.set_terminated(run_id, "FAILED")
+    back = client.get_run(run_id)
+    assert back.info.status == "FAILED" and back.data.metrics == {"m": 3.0, "b": 1.5}
+    assert back.data.params == {"p": "1", "q": "2"} and back.data.tags["t"] == "3"
+    client.set_tag(run_id, "late", "yes")  # after its end
+    assert client.get_run(run_id).data.tags["late"] == "yes" and client.get_run(run_id).info.status == "FAILED"
+    client.update_run(run_id, name="renamed")
+    assert client.get_run(run_id).info.run_name == "renamed"
+
+
+def test_fluent_calls_with_a_run_id():
+    with mlops.start_run() as one:
+        pass
+    with mlops.start_run() as two:
+        mlops.log_metric("x", 1, run_id=one.info.run_id)
+        mlops.log_metrics({"y": 2}, run_id=one.info.run_id)
+        mlops.log_params({"p": 1}, run_id=one.info.run_id)
+        mlops.log_metric("z", 3)
+    assert mlops.get_run(one.info.run_id).data.metrics == {"x": 1.0, "y": 2.0}
+    assert mlops.get_run(two.info.run_id).data.metrics == {"z": 3.0}
+
+
+def test_search_delete_restore():
+    ids = []
+    for i in range(6):
+        with mlops.start_run(run_name=f"r{i}") as run:
+            mlops.log_metric("loss", 10 - i)
+            mlops.log_param("parity", i % 2)
+            ids.append(run.info.run_id)
+    found = mlops.search_runs(filter_string="metrics.loss < 8 and params.parity = '1'", order_by=["metrics.loss ASC"],
+                              output_format="list")
+    assert [run.info.run_name for run in found] == ["r5", "r3"]
+    page = MlflowClient().search_runs(["tests"], order_by=["metrics.loss DESC"], max_results=4)
+    rest = MlflowClient().search_runs(["tests"], order_by=["metrics.loss DESC"], max_results=4, page_token=page.token)
+    assert [r.info.run_id for r in page + rest] == ids and rest.token is None
+    mlops.delete_run(ids[0])
+    assert len(mlops.search_runs(output_format="list")) == 5
+    assert mlops.get_run(ids[0]).info.lifecycle_stage == "deleted"
+    only = mlops.search_runs(run_view_type=mlops.entities.ViewType.DELETED_ONLY, output_format="list")
+    assert [run.info.run_id for run in only] == [ids[0]]
+    MlflowClient().restore_run(ids[0])
+    assert len(mlops.search_runs(output_format="list")) == 6
+    assert mlops.search_runs(experiment_names=["elsewhere"], output_format="list") == []
+    with pytest.raises(ValueError, match="metrics.loss <"):
+        mlops.search_runs(filter_string="metrics.loss <", output_format="list")
+
+
+def test_search_as_pandas():
+    pandas = pytest.importorskip("pandas")
+    for i in range(3):
+        with mlops.start_run():
+            mlops.log_metric("loss", i)
+            if i:
+                mlops.log_param("p", i)
+    frame = mlops.search_runs(order_by=["metrics.loss ASC"])
+    assert isinstance(frame, pandas.DataFrame) and list(frame["metrics.loss"]) == [0.0, 1.0, 2.0]
+    assert frame["params.p"].isna().tolist() == [True, False, False]
+    assert str(frame["start_time"].dtype).startswith("datetime64") and "tags.mlflow.runName" in frame.columns
+
+
+def test_experiments():
+    assert mlops.get_experiment_by_name("other") is None
+    made = mlops.create_experiment("other", tags={"k": "v"})
+    assert mlops.get_experiment(made).name == "other"
+    with pytest.raises(mlops.AlreadyExists):
+        mlops.create_experiment("other")
+    with mlops.start_run(experiment_id=made):
+        pass
+    assert {one.name for one in mlops.search_experiments()} >= {"other"}
+    assert len(mlops.search_runs([made], output_format="list")) == 1
+    with pytest.raises(LookupError, match="nothere"):
+        mlops.get_experiment("nothere")
+
+
+def test_history_of_many_values():
+    with mlops.start_run() as run:
+        mlops.log_history("list", [1, 2.5, 3], first_step=10)
+        run.log_history("array", array.array("f", [0.1, 0.2]), [5, 6], timestamps=[1000, 2000])
+        run.log_history("long", array.array("q", range(100_000)))
+    step, ms, value = mlops.read(run.info.run_id, "list", format="memoryview")
+    assert step.tolist() == [10, 11, 12] and value.tolist() == [1.0, 2.5, 3.0]
+    step, ms, value = mlops.read(run.info.run_id, "array", format="memoryview")
+    assert ms.tolist() == [1000, 2000] and value.tolist() == array.array("f", [0.1, 0.2]).tolist()
+    assert mlops.read(run.info.run_id, "long", format="memoryview").value.tolist() == list(map(float, range(100_000)))
+    assert set(mlops.read(run.info.run_id)) == {"list", "array", "long"}
+
+
+def test_numpy_numbers_and_columns():
+    numpy = pytest.importorskip("numpy")
+    with mlops.start_run() as run:
+        mlops.log_metric("f32", numpy.float32(0.1), step=numpy.int64(3))
+        mlops.log_metric("f16", numpy.float16(0.1))
+        mlops.log_metric("zero", numpy.array(2.5))
+        mlops.log_metric("one", numpy.array([2.5]))
+        mlops.log_metric("bool", numpy.bool_(True))
+        run.log_history("strided", numpy.arange(10.0)[::3], numpy.arange(4, dtype=numpy.int32))
+        run.log_history("half", numpy.array([0.1, -2, numpy.inf, 6e-8], dtype=numpy.float16))
+    metrics = mlops.get_run(run.info.run_id).data.metrics
+    assert metrics["f32"] == float(numpy.float32(0.1)) and metrics["f16"] == float(numpy.float16(0.1))
+    assert metrics["zero"] == 2.5 and metrics["one"] == 2.5 and metrics["bool"] == 1.0
+    columns = mlops.read(run.info.run_id, "strided")
+    assert isinstance(columns.value, numpy.ndarray) and columns.value.tolist() == [0.0, 3.0, 6.0, 9.0]
+    half = numpy.array([0.1, -2, numpy.inf, 6e-8], dtype=numpy.float16).astype(float)
+    assert mlops.read(run.info.run_id, "half").value.tolist() == half.tolist()
+    pytest.importorskip("pandas")
+    frame = mlops.read(run.info.run_id, format="pandas")
+    assert set(frame["metric"]) == {"f32", "f16", "zero", "one", "bool", "strided", "half"}
+
+
+def test_handles():
+    with mlops.start_run() as run:
+        loss = run.metric("loss")
+        assert loss.name == "loss" and run.info.run_id in repr(loss)
+        for step in range(5000):
+            loss.log(step / 2, step)
+        loss.log(value=7, step=None, timestamp=time.time() * 1000)
+    with pytest.raises(mlops.FailedPrecondition, match="has ended"):
+        loss.log(1)
+    assert len(mlops.read(run.info.run_id, "loss", format="memoryview").step) == 5001
+
+
+def test_status_counts():
+    with mlops.start_run() as run:
+        for step in range(1000):
+            mlops.log_metric("x", step, step)
+        run.flush("durable")
+        now = mlops.status()
+    assert now.accepted >= 1000 and now.durable >= 1000 and now.dropped == {} and now.destinations == []
+    assert "1000 accepted" in str(now)
+
+
+def test_html():
+    with mlops.start_run(run_name="<b>&") as run:
+        mlops.log_history("loss: a/b", [3, 2, 1, float("nan"), 1.7e308, -1.7e308])
+        mlops.log_param("p", "<script>")
+    html = mlops.get_run(run.info.run_id)._repr_html_()
+    assert "<svg" in html and "&lt;b&gt;&amp;" in html and "<script" not in html and "loss: a/b" in html
+    assert "nan" not in html.partition("<svg")[2].partition("</svg>")[0]
+    assert "&lt;b&gt;&amp;" in mlops.get_experiment_by_name("tests")._repr_html_()
+
+
+def test_what_is_not_there_says_so():
+    for name in ("log_artifact", "register_model", "autolog", "log_input", "delete_experiment"):
+        with pytest.raises(NotImplementedError, match=name):
+            getattr(mlops, name)("x")
+    with pytest.raises(mlops.Error, match="registry"):
+        MlflowClient().create_registered_model("m")
+    with pytest.raises(NotImplementedError, match="sklearn"):
+        mlops.sklearn.log_model()
+    with pytest.raises(AttributeError):
+        mlops.no_such_name  # noqa: B018
+    with pytest.raises(NotImplementedError, match="http"):
+        mlops.set_tracking_uri("sqlite:///x.db")
+
+
+def test_synchronous_false_gives_something_to_wait_for():
+    with mlops.start_run() as run:
+        mlops.log_metric("a", 1, synchronous=False).wait()
+        mlops.log_metrics({"b": 1}, synchronous=False).wait()
+        mlops.set_tag("t", 1, synchronous=False).wait()
+    assert mlops.get_run(run.info.run_id).data.metrics == {"a": 1.0, "b": 1.0}

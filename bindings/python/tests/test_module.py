@@ -1,0 +1,74 @@
+"""What is installed: one exported symbol, a quick import that brings nobody along, types that are true."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+from conftest import SOURCE, script
+
+import mlops
+from mlops import _core
+
+PACKAGE = pathlib.Path(mlops.__file__).parent
+
+
+def test_versions_are_one():
+    assert mlops.__version__ == _core.__version__
+
+
+def test_the_module_exports_its_init_and_nothing_else():
+    module = _core.__file__
+    names = subprocess.run(["nm", "-D", "--defined-only", module], check=True, stdout=subprocess.PIPE, text=True).stdout
+    assert [line.split()[-1] for line in names.splitlines()] == ["PyInit__core"]
+
+
+def test_import_brings_nobody_along():
+    found = script("""
+        import sys
+        before = set(sys.modules)
+        import mlops
+        with mlops.start_run() as run:
+            mlops.log_metric("x", 1)
+            mlops.log_history("y", [1, 2])
+        print(sorted(m for m in set(sys.modules) - before if m.split(".")[0] in ("numpy", "pandas", "mlflow", "requests", "IPython")))
+        """, env={"MLOPS_HOME": os.path.join(os.getcwd(), "home")}).stdout
+    assert found.strip() == "[]"
+
+
+def test_import_takes_little():
+    """CPU time of `import mlops` in a fresh process, least of 5; the goal is 30 ms."""
+    best = min(float(script("import time; t = time.process_time(); import mlops; print(time.process_time() - t)").stdout)
+               for _ in range(5))
+    print(f"import: {best * 1000:.1f} ms of CPU time")
+    assert best < 0.12  # a machine that others use has cold caches
+
+
+def test_typed():
+    assert (PACKAGE / "py.typed").exists()
+    environment = {**os.environ, "MYPYPATH": str(PACKAGE.parent)}
+    common = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "env": environment}
+    if not SOURCE.joinpath("bindings").exists():
+        pytest.skip("the source is not here")
+    config = str(SOURCE / "bindings" / "python" / "pyproject.toml")
+    checked = subprocess.run([sys.executable, "-m", "mypy", "--config-file", config, "--strict", "-p", "mlops"], **common)
+    assert checked.returncode == 0, checked.stdout
+    stubs = subprocess.run([sys.executable, "-m", "mypy.stubtest", "--ignore-disjoint-bases", "mlops._core"], **common)
+    assert stubs.returncode == 0, stubs.stdout
+
+
+def test_a_typed_user_is_checked(tmp_path):
+    (tmp_path / "user.py").write_text(
+        "import mlops as mlflow\n"
+        "with mlflow.start_run(run_name='x') as run:\n"
+        "    mlflow.log_metric('loss', 0.5, step=1)\n"
+        "    handle = run.metric('loss')\n"
+        "    handle.log(1.0, 2)\n"
+        "runs = mlflow.search_runs(output_format='list')\n"
+        "reveal_type(runs[0].data.metrics)\n"
+        "mlflow.start_run(nested='no')\n")
+    checked = subprocess.run([sys.executable, "-m", "mypy", "--strict", "user.py"], stdout=subprocess.PIPE, text=True,
+                             env={**os.environ, "MYPYPATH": str(PACKAGE.parent)}, cwd=tmp_path)
+    assert 'Revealed type is "dict[str, float]"' in checked.stdout.replace("builtins.", ""), checked.stdout
+    assert 'Argument "nested" to "start_run"' in checked.stdout and "Found 1 error" in checked.stdout, checked.stdout
