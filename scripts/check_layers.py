@@ -37,8 +37,10 @@ THIRD_PARTY = {
     "spdlog": (r"(spdlog|fmt)/.*", {"base": 1}),
     "OpenSSL, xxHash": (r"(openssl/.*|xxhash\.h)", {"base": 1}),
     "libcurl": (r"curl/.*", {"http": 1}),
-    "JSON library": (r"nlohmann/json\.hpp", {"mlflow": 3, "store": 1}),
+    "JSON library": (r"nlohmann/json\.hpp", {"mlflow": 4, "store": 1}),
     "JSON library, forward": (r"nlohmann/json_fwd\.hpp", {"mlflow": 99}),
+    "libpng": (r"png\.h", {"client": 1}),
+    "libwebp": (r"webp/.*", {"client": 1}),
     "CLI11": (r"CLI/.*", {"cli": 1}),
     "RE2": (r"re2/.*", {"cli": 1}),
     "Abseil": (r"absl/.*", {room: 99 for room in ("base", "buffer", "ledger", "drain", "http", "mlflow", "store", "sync",
@@ -47,7 +49,7 @@ THIRD_PARTY = {
 BINDINGS = re.compile(r"(pybind11/.*|Python\.h)")
 GENERATED = re.compile(r"(buffer|ledger)/\w+\.pb\.h")  # counts as protobuf-lite
 SYSTEM = re.compile(r"(c?[a-z_0-9]+|[a-z_0-9]+\.h|(sys|netinet|arpa|net|linux|bits)/[a-z_0-9]+\.h)")  # std and POSIX
-NOT_SYSTEM = re.compile(r"(xxhash|zstd|zdict|lz4|snappy|gflags|sqlite3)\.h")
+NOT_SYSTEM = re.compile(r"(xxhash|zstd|zdict|lz4|snappy|gflags|sqlite3|png|pngconf)\.h")
 INCLUDE = re.compile(r'^\s*#\s*include\s*(?:"([^"]+)"|<([^>]+)>)', re.M)
 # `mlops::buffer` and friends in sync and view read only: the writing half is not named there.
 WRITER = {"sync": re.compile(r"\bbuffer::Buffer\b"), "view": re.compile(r"\bbuffer::Buffer\b")}

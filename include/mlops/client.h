@@ -8,6 +8,7 @@
 
 #include "mlops/health.h"
 #include "mlops/options.h"
+#include "mlops/registry.h"
 #include "mlops/run.h"
 #include "mlops/status.h"
 
@@ -49,6 +50,9 @@ class MLOPS_API Client {
   /// OK; waits up to five seconds for readers to see it. not_found; failed_precondition: it has ended, the living
   /// process it belongs to ends it, or it belongs to another host.
   Status end_run(std::string_view id, RunStatus status = RunStatus::finished) const;
+
+  /// Registered models, versions, aliases: mlops/registry.h. Valid offline.
+  Registry registry() const;
 
   /// Waits until everything this process accepted has reached `level`. deadline_exceeded says what is missing, and the
   /// work goes on; failed_precondition: closed, no destination to deliver to, or runs that wait for somebody to act.

@@ -18,6 +18,8 @@ struct DeliverProgress {
   std::uint64_t total = 0;      ///< points to deliver that are known so far
   std::uint64_t delivered = 0;  ///< of them
   std::uint64_t runs_total = 0, runs_done = 0;
+  std::uint64_t files_total = 0, files_delivered = 0;            ///< artifacts, delivered before included
+  std::uint64_t file_bytes_total = 0, file_bytes_delivered = 0;  ///< of them
   double points_per_second = 0;
   double seconds_left = -1;  ///< estimate; -1 unknown
   Status last_error;         ///< OK while all goes well
@@ -37,9 +39,11 @@ struct DeliverOptions {
 
 struct DeliverReport {
   std::uint64_t runs = 0, points = 0, requests = 0, retries = 0, dead_letters = 0;
-  std::uint64_t waiting = 0;  ///< points not delivered at the end
-  std::uint64_t parked = 0;   ///< runs that wait for somebody to act
-  Status status;              ///< OK when nothing waits
+  std::uint64_t waiting = 0;                                ///< points not delivered at the end
+  std::uint64_t files = 0, file_bytes = 0;                  ///< artifacts delivered now
+  std::uint64_t files_waiting = 0, file_bytes_waiting = 0;  ///< artifacts not delivered at the end
+  std::uint64_t parked = 0;                                 ///< runs that wait for somebody to act
+  Status status;                                            ///< OK when nothing waits
 };
 
 /// Delivers a root: takes over free slots (collecting what dead processes left), stands by at slots somebody
@@ -54,6 +58,7 @@ struct VerifyReport {
   std::string run_id, server_id;
   std::uint64_t points_local = 0, points_server = 0, points_waiting = 0;
   std::uint64_t params_checked = 0, tags_checked = 0;
+  std::uint64_t files_checked = 0, files_waiting = 0;  ///< artifacts below the run's root
   std::uint64_t evicted = 0;            ///< points compared by count only, because retention removed them here
   std::vector<Difference> differences;  ///< the first 1,000
   std::uint64_t differences_total = 0;
@@ -63,6 +68,7 @@ struct VerifyOptions {
   std::string root{};
   std::string to{};  ///< as in DeliverOptions
   Credentials credentials{};
+  bool read_artifacts = false;  ///< reads every artifact back and compares digests; else sizes are compared
 };
 /// Compares what the server holds with what was accepted for a run. Blocks; reads only.
 MLOPS_API Result<VerifyReport> verify(std::string_view run_id, const VerifyOptions& options);

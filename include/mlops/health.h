@@ -29,8 +29,10 @@ struct DestinationHealth {
   std::uint64_t retries = 0;
   std::uint64_t requests = 0;
   std::uint64_t bytes_sent = 0;
-  double lag_seconds = 0;  ///< age of the oldest record that waits
-  Status last_error;       ///< in words, with what to do
+  std::uint64_t files_delivered = 0, file_bytes_delivered = 0;  ///< artifacts
+  std::uint64_t files_waiting = 0, file_bytes_waiting = 0;      ///< artifacts logged and not delivered
+  double lag_seconds = 0;                                       ///< age of the oldest record that waits
+  Status last_error;                                            ///< in words, with what to do
 };
 
 /// Always: accepted = delivered + merged + dropped + waiting, per destination.
@@ -43,7 +45,10 @@ struct Health {
   std::map<std::string, std::uint64_t> dropped;  ///< by reason: closed, journal_full, quota, invalid, damaged, rejected
   std::uint64_t journal_bytes = 0;               ///< segments in use
   std::uint64_t journal_cap_bytes = 0;
-  std::uint64_t disk_bytes = 0;  ///< of this slot
+  std::uint64_t disk_bytes = 0;   ///< of this slot
+  std::uint64_t spool_bytes = 0;  ///< of artifacts: what came in, and what is kept until it is delivered or evicted
+  std::uint64_t artifacts_waiting = 0;  ///< accepted, and not hashed, named and fsynced yet
+  std::uint64_t artifacts_lost = 0;     ///< accepted, and never to be had: Reader::artifacts says why
   std::vector<DestinationHealth> destinations;
 };
 

@@ -64,6 +64,17 @@ struct Damage {
   std::string words;         ///< where and what the first one is; empty when all is well
 };
 
+/// One artifact of a run.
+struct ArtifactInfo {
+  std::string path;
+  std::string model_id;    ///< ours, of the logged model whose file it is; empty: the run's own
+  std::uint64_t size = 0;  ///< bytes
+  std::int64_t time_ms = 0;
+  std::string sha256{};  ///< hex; empty while it is not hashed yet
+  std::string lost{};    ///< why the bytes are not here (changed before they were read, evicted, …); empty: they are
+  std::string file{};    ///< where they are at this moment; empty when lost
+};
+
 /// Columns of one metric in (step, time) order as logged; equal lengths.
 struct Series {
   std::vector<std::int64_t> step;
@@ -113,6 +124,8 @@ class MLOPS_API Reader {
   /// One curve for each metric of the run (or of `options.metrics`), by name. `damage` may be null.
   Result<std::vector<Curve>> curves(std::string_view run_id, const CurveOptions& options,
                                     Damage* damage = nullptr) const;
+  /// Artifacts of a run, in the order in which they were logged; those of evicted records are gone.
+  Result<std::vector<ArtifactInfo>> artifacts(std::string_view run_id) const;
   /// What the last runs() had to leave out: slots whose runs cannot be listed (a damaged summary, one of a newer
   /// version), each with the reason.
   std::vector<Status> problems() const;

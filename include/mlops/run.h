@@ -9,10 +9,15 @@
 #include <string_view>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
+#include "mlops/artifact.h"
+#include "mlops/dataset.h"
 #include "mlops/health.h"
 #include "mlops/metric.h"
+#include "mlops/model.h"
 #include "mlops/options.h"
+#include "mlops/registry.h"
 #include "mlops/status.h"
 
 MLOPS_NAMESPACE_BEGIN
@@ -90,6 +95,60 @@ class MLOPS_API Run {
   Status delete_tag(std::string_view key) noexcept;
   Status set_name(std::string_view name) noexcept;      ///< 1..250 characters
   Status set_note(std::string_view markdown) noexcept;  ///< tag mlflow.note.content
+
+  /// A file, as it is now, under `artifact_path`/<its name>. This call and the ones below wait for a disk: as long as a
+  /// copy of the file takes, or next to nothing where the file system can share its blocks (reflinks) or the file is
+  /// moved; of a file that was changed within the last tick of the kernel's clock a few milliseconds more. None waits
+  /// for the network. Hashing and upload are in the background; flush(durable) waits until bytes and names are.
+  ///
+  /// They fail with not_found, permission_denied, failed_precondition (no regular file; one that changed while it was
+  /// copied, twice; an ended run), invalid_argument (the path: mlops/artifact.h), resource_exhausted (disk,
+  /// Options::spool_mib, journal). What fails leaves nothing behind, and a file that was to be moved where it was.
+  Status log_artifact(const std::string& file, std::string_view artifact_path = {},
+                      const ArtifactOptions& options = {}) noexcept;
+  /// Every file below the folder, under `artifact_path` and its path there; links are followed. A FIFO, a socket, a
+  /// device, a link that leads nowhere or back, a file that cannot be read: the rest goes on, the first failure is
+  /// returned, each is named in the log.
+  Status log_artifacts(const std::string& folder, std::string_view artifact_path = {},
+                       const ArtifactOptions& options = {}) noexcept;
+  /// Below, `artifact_file` is the whole path of the artifact.
+  Status log_bytes(std::string_view bytes, std::string_view artifact_file) noexcept;
+  Status log_text(std::string_view text, std::string_view artifact_file) noexcept;  ///< UTF-8
+  Status log_json(const Json& value, std::string_view artifact_file) noexcept;      ///< MLflow's log_dict
+  Status log_json(const std::string& text, std::string_view artifact_file) noexcept;
+  Status log_json(const char* text, std::string_view artifact_file) noexcept {
+    return log_json(std::string(text), artifact_file);
+  }
+  /// A finished picture: PNG or SVG, as the ending of `artifact_file` must say (.png, .svg).
+  Status log_figure(std::string_view png_or_svg, std::string_view artifact_file) noexcept;
+  /// As PNG, at full depth of 8 bits.
+  Status log_image(const Image& image, std::string_view artifact_file) noexcept;
+  /// One of a series, shown by step in MLflow's image grid, with a preview of at most 256 pixels a side. key: letters,
+  /// digits, `_ - . /` and space, 1..100 bytes.
+  Status log_image(const Image& image, std::string_view key, std::int64_t step) noexcept;
+  /// Columns of one length; a .json file that mlflow.load_table reads and MLflow's table view shows (tag
+  /// mlflow.loggedArtifacts). No `" ' , : [ ] { }` in the path. Does not append: the same path again replaces it.
+  Status log_table(const std::vector<TableColumn>& columns, std::string_view artifact_file) noexcept;
+  /// Drawn (.svg) or as numbers (.json: {"edges": [], "counts": []}).
+  Status log_histogram(const Histogram& histogram, std::string_view artifact_file) noexcept;
+  /// A new version of the registered model `name` (made when it is not there) with the files below `artifact_path` of
+  /// this run's artifacts; empty: all of them. Accepted at once, offline too; the version appears on the server once
+  /// the artifacts logged before are there. Also after end. invalid_argument names what no server takes.
+  Result<Pending> register_model(std::string_view artifact_path, std::string_view name,
+                                 const RegisterOptions& options = {});
+
+  /// The run used this dataset; `context` is what for ("training", "eval", …; tag mlflow.data.context; may be empty).
+  /// Name and digest are its identity: a server keeps source, schema and profile of the first that has them, and
+  /// of a run that logs it again the first context. A value too large for a record waits for the disk.
+  Status log_input(const Dataset& dataset, std::string_view context = {}) noexcept;
+  /// The run used this logged model. `model_id`: the server's ("m-…").
+  Status log_model_input(const LoggedModel& model) noexcept;
+  Status log_model_input(std::string_view model_id) noexcept;
+  /// Logs a model; its files are what they were when the call returned. Waits for the disk as log_artifact does. `name`:
+  /// 1..200 characters, none of / : . % " ' and no control character. Everything is checked before anything is promised;
+  /// a file that cannot be read then leaves a model that is marked as failed, and the Status says which.
+  Result<LoggedModel> log_model(std::string_view name, const std::vector<ModelFile>& files,
+                                const ModelInfo& info = {}) noexcept;
 
   /// Ends the run; later calls fail, later points are dropped as `closed`. In an attached process and a forked
   /// child: detaches, status ignored. Accepted at once; blocks no longer than RunOptions::end_deadline for *durable*.

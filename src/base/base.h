@@ -12,6 +12,7 @@ std::int64_t steady_ms();    // CLOCK_MONOTONIC, never backwards
 std::uint64_t random_u64();  // per-thread generator, not for secrets
 
 std::uint64_t hash64(std::string_view bytes, std::uint64_t seed = 0);  // XXH3-64: checksums of our files
+std::string hmac_sha256(std::string_view key, std::string_view text);  // the 32 raw bytes
 std::string sha256_hex(std::string_view bytes);                        // OpenSSL EVP
 
 /// A digest of bytes that come piece by piece.

@@ -82,10 +82,14 @@ Status copy_rest(int from, int to, const std::string& path) {
   }
 }
 
-Status copy_all(int from, int to, const std::string& path) {
-  for (;;) {
+Status copy_all(int from, int to, std::uint64_t size, const std::string& path) {
+  for (std::uint64_t done = 0;;) {
     const ssize_t n = ::copy_file_range(from, nullptr, to, nullptr, kStep, 0);
-    if (n > 0) continue;
+    if (n > 0) {
+      done += static_cast<std::uint64_t>(n);
+      continue;
+    }
+    if (n == 0 && done > 0 && done >= size) return {};
     if (n == 0) return copy_rest(from, to, path);  // the end, or a file system that answers 0 (procfs, some FUSE)
     if (errno == EINTR) continue;
     if (errno == ENOSPC || errno == EDQUOT || errno == EFBIG || errno == EIO) return errno_status(errno, "copy", path);
@@ -124,7 +128,7 @@ Result<FileId> snapshot(const std::string& from, int to, const FileId* expected)
       if (before = now_is(fd.get(), from); !before.ok()) return before;
       if (::lseek(fd.get(), 0, SEEK_SET) != 0 || ::lseek(to, 0, SEEK_SET) != 0)
         return errno_status(errno, "read", from);
-      if (Status s = copy_all(fd.get(), to, from); !s.ok()) return s;
+      if (Status s = copy_all(fd.get(), to, before->size, from); !s.ok()) return s;
       MLOPS_POINT("spool.copying");
       Result<FileId> after = now_is(fd.get(), from);
       if (!after.ok()) return after;

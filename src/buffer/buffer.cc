@@ -34,7 +34,7 @@ class OwnBuffer final : public StoreFace<Buffer> {
   }
 
   Status refresh() override { return {}; }
-  Result<std::vector<ArtifactRow>> unnamed() const override { return store_.unnamed(); }
+  Result<std::vector<ArtifactRow>> unnamed(std::uint64_t* lost) const override { return store_.unnamed(lost); }
   Result<std::vector<BlobRow>> blobs() const override { return store_.blobs(); }
 
   Status write(const Beat& beat) override {
@@ -81,6 +81,7 @@ class OwnBuffer final : public StoreFace<Buffer> {
       // Numbers of threads are four bytes: the last key of this writer is prefix and four 0xFF.
       batch.erase_range(prefix, prefix + std::string(5, '\xFF'));
     }
+    batch.put(kBeatKey, encode_beat(beat.beat));
     MLOPS_POINT("buffer.write");
     if (Status s = kv->write(batch); !s.ok()) return s;
     MLOPS_POINT("buffer.written");
@@ -95,6 +96,16 @@ class OwnBuffer final : public StoreFace<Buffer> {
     return s;
   }
 
+  Result<std::uint64_t> newest_beat() const override {
+    std::string bytes;
+    std::uint64_t beat = 0;
+    Status s = store_.kv()->get(kBeatKey, &bytes);
+    if (s.code() == StatusCode::not_found) return beat;
+    if (s.ok()) s = decode_beat(bytes, &beat);
+    if (!s.ok()) return s;
+    return beat;
+  }
+
   Status bump_generation() override {
     const std::shared_ptr<Kv> kv = store_.kv();
     Identity next = identity();
@@ -106,6 +117,39 @@ class OwnBuffer final : public StoreFace<Buffer> {
     if (Status s = kv->sync(); !s.ok()) return s;
     store_.set(kv, next);
     return {};
+  }
+
+  Status copy(const Uid& run, std::uint64_t from_seq,
+              const std::function<bool(std::uint64_t, std::uint64_t, std::string_view)>& take) const override {
+    const std::shared_ptr<Kv> kv = store_.kv();
+    std::string start = record_key(run, from_seq), before;
+    Status s = kv->last(record_key(run, 0), start, &before);  // the record before may reach past from_seq
+    if (s.ok()) start = before;
+    if (!s.ok() && s.code() != StatusCode::not_found) return s;
+    std::string bad;  // of a damaged one, until its end is known
+    std::uint64_t bad_seq = 0;
+    bool more = true;
+    s = kv->each(start, after_prefix(uid_key('d', run)), [&](std::string_view key, std::string_view value) {
+      Uid uid;
+      std::uint64_t seq = 0;
+      if (!split_key(key, &uid, &seq)) return true;
+      if (!bad.empty()) {
+        more = seq <= from_seq || take(bad_seq, seq - bad_seq, bad);
+        bad.clear();
+        if (!more) return false;
+      }
+      Record record;
+      if (!peek_record(value, seq, &record).ok()) {
+        bad.assign(value.empty() ? std::string_view("?") : value);
+        bad_seq = seq;
+        return true;
+      }
+      if (seq < from_seq && record.count <= from_seq - seq) return true;
+      more = take(seq, record.count, value);
+      return more;
+    });
+    if (s.ok() && more && !bad.empty()) take(bad_seq, 1, bad);
+    return s;
   }
 
   Status evict(const Uid& run, std::uint64_t seq, Freed* freed) override {

@@ -155,13 +155,21 @@ class Buffer : public Reader {
   static Result<std::unique_ptr<Buffer>> open(const std::string& slot_dir);
   virtual Status write(const Beat& beat) = 0;  // one WriteBatch, WAL, no fsync
   virtual Status sync() = 0;                   // fsync of the WAL
+  /// Of the newest write, by whichever node and clock; 0: none is known.
+  virtual Result<std::uint64_t> newest_beat() const = 0;
   virtual Status bump_generation() = 0;
+  /// Calls `take` for the bytes of the records that end after `from_seq`, in order, until it returns false: as they lie
+  /// in the database, damaged ones too (those end where the next one begins, the last of them after one number).
+  virtual Status copy(
+      const Uid& run, std::uint64_t from_seq,
+      const std::function<bool(std::uint64_t seq, std::uint64_t count, std::string_view bytes)>& take) const = 0;
   /// Removes records of the run below `seq` (whole records only), with their file rows, and counts them in its row.
   virtual Status evict(const Uid& run, std::uint64_t seq, Freed* freed = nullptr) = 0;
   /// The run's named files are lost from now on for this reason; their records and digests stay.
   virtual Status let_go(const Uid& run, const std::string& why, std::uint64_t beat, Freed* freed) = 0;
   /// Artifact records whose bytes have no name by content yet, in order of run and record.
-  virtual Result<std::vector<ArtifactRow>> unnamed() const = 0;
+  /// `lost` gets the number of those that could never be read.
+  virtual Result<std::vector<ArtifactRow>> unnamed(std::uint64_t* lost) const = 0;
   virtual Result<std::vector<BlobRow>> blobs() const = 0;
   virtual Status flush_and_close() = 0;  // memtable flushed; later calls fail
   virtual std::uint64_t disk_bytes() const = 0;

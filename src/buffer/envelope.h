@@ -11,8 +11,8 @@
 
 namespace mlops::buffer {
 
-inline constexpr char kBlockMark = 'B', kOpMark = 'O', kSummaryMark = 'S';
-inline constexpr std::uint8_t kFormat = 1;  // of blocks, ops and summaries
+inline constexpr char kBlockMark = 'B', kOpMark = 'O', kSummaryMark = 'S', kOutboxMark = 'X';
+inline constexpr std::uint8_t kFormat = 1;  // of blocks, ops, summaries and outbox files
 /// mark, version, checksum.
 inline constexpr std::size_t kEnvelopeBytes = 10;
 

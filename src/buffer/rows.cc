@@ -208,6 +208,18 @@ Status decode_metric(std::string_view bytes, MetricRow* metric) {
   return {};
 }
 
+std::string encode_beat(std::uint64_t beat) {
+  std::string bytes;
+  append_big_endian(&bytes, beat, 8);
+  return bytes;
+}
+Status decode_beat(std::string_view bytes, std::uint64_t* beat) {
+  *beat = 0;
+  if (bytes.size() != 8) return Status(StatusCode::data_loss, "the database's newest beat is damaged");
+  for (const char c : bytes) *beat = *beat << 8 | static_cast<unsigned char>(c);
+  return {};
+}
+
 std::string encode_cursor(const model::JournalCursor& cursor) {
   pb::CursorRow row;
   row.set_segment(cursor.segment);

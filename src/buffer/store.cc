@@ -250,13 +250,15 @@ Result<std::vector<ArtifactRow>> Store::artifacts(const Uid& run) const {
   return rows;
 }
 
-Result<std::vector<ArtifactRow>> Store::unnamed() const {
+Result<std::vector<ArtifactRow>> Store::unnamed(std::uint64_t* lost) const {
   const std::shared_ptr<Kv> kv = this->kv();
   std::vector<ArtifactRow> rows;
   Status s = each_row(*kv, "f/", [&](const Uid& name, std::uint64_t, std::string_view value) {
     ArtifactRow row;
     row.file.name = name;
-    if (Status decoded = decode_file(value, &row.file); !decoded.ok() || row.file.beat != 0) return decoded;
+    Status decoded = decode_file(value, &row.file);
+    *lost += static_cast<std::uint64_t>(!row.file.lost.empty() && row.file.sha256.empty());
+    if (!decoded.ok() || row.file.beat != 0) return decoded;
     row.seq = row.file.seq;
     bool there = false;
     Status read = read_artifact(*kv, &row, &there);

@@ -26,7 +26,7 @@ class Store {
   Result<std::vector<model::JournalCursor>> cursors() const;
   Result<FileRow> file(const Uid& name) const;
   Result<std::vector<ArtifactRow>> artifacts(const Uid& run) const;
-  Result<std::vector<ArtifactRow>> unnamed() const;
+  Result<std::vector<ArtifactRow>> unnamed(std::uint64_t* lost) const;
   Result<std::vector<BlobRow>> blobs() const;
 
   std::shared_ptr<Kv> kv() const;

@@ -5,6 +5,7 @@
 #include "buffer/buffer.h"
 #include "buffer/bytes.h"
 #include "buffer/envelope.h"
+#include "buffer/run_bytes.h"
 
 namespace mlops::buffer {
 namespace {
@@ -15,11 +16,6 @@ void put_signed(std::string* out, std::int64_t v) { put_varint(out, zigzag(stati
 std::int64_t get_signed(ByteReader* in) { return static_cast<std::int64_t>(unzigzag(in->varint())); }
 void put_double(std::string* out, double v) { put_u64(out, std::bit_cast<std::uint64_t>(v)); }
 double get_double(ByteReader* in) { return std::bit_cast<double>(in->u64()); }
-
-void get_uid(ByteReader* in, Uid* uid) {
-  const std::string_view bytes = in->take(uid->bytes.size());
-  if (in->good()) std::memcpy(uid->bytes.data(), bytes.data(), bytes.size());
-}
 
 void put_pairs(std::string* out, const Pairs& pairs) {
   put_varint(out, pairs.size());
@@ -35,6 +31,13 @@ Pairs get_pairs(ByteReader* in) {
     pairs.emplace_back(std::move(key), std::string(in->text()));
   }
   return pairs;
+}
+
+}  // namespace
+
+void get_uid(ByteReader* in, Uid* uid) {
+  const std::string_view bytes = in->take(uid->bytes.size());
+  if (in->good()) std::memcpy(uid->bytes.data(), bytes.data(), bytes.size());
 }
 
 void put_row(std::string* out, const model::RunRow& row) {
@@ -108,8 +111,6 @@ MetricRow get_metric(ByteReader* in) {
   summary.max_step = get_signed(in);
   return metric;
 }
-
-}  // namespace
 
 std::string encode_summary(const Identity& identity, const SlotCounters& counters,
                            const std::vector<SummaryEntry>& runs) {

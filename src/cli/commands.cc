@@ -10,6 +10,7 @@ std::vector<Command> all_commands() {
       compare_command(),  //
       plot_command(),     //
       export_command(),   //
+      artifacts_command(),
       run_command(),      // from a shell script
       log_command(),      //
       tail_command(),     //
@@ -17,6 +18,8 @@ std::vector<Command> all_commands() {
       delete_command(),   // what shall be there
       restore_command(),  //
       gc_command(),       //
+      models_command(),   // the registry
+      gate_command(),     //
       status_command(),   // how it stands
       stuck_command(),    //
       sync_command(),     // to a server

@@ -5,8 +5,12 @@
 
 namespace mlops::cli {
 
+Command artifacts_command();
+Command artifacts_put_command();  // a verb of it
 Command delete_command();
+Command gate_command();
 Command gc_command();
+Command models_command();
 Command remote_command();
 Command restore_command();
 Command roots_command();

@@ -233,7 +233,8 @@ Command exec_command() {
   };
   command.about =
       "The program gets MLOPS_RUN and MLOPS_HOME: the SDK inside, and `mlops log`, attach to the run. Run tags: "
-      "mlops.exec.command (with all its arguments), mlops.exec.exit_code, mlops.exec.seconds, mlops.exec.signal when "
+      "mlops.exec.command (all its arguments, the first 8,000 characters), mlops.exec.exit_code, mlops.exec.seconds, "
+      "mlops.exec.signal when "
       "one ended it; mlflow.source.name is the program. The run ends FINISHED for exit code 0, FAILED for another, "
       "KILLED for a signal. Inside another run (MLOPS_RUN is set) it is nested below that; with MLOPS_RUN=job the "
       "ranks of a job share one run.\n"

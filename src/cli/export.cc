@@ -201,7 +201,9 @@ Command export_command() {
       "One line for each point: run_id, metric, step, time_ms, value, in the order in which they were buffered; memory "
       "does not grow with them. Params, tags and summaries: `mlops runs --json`. Values are the shortest decimals that "
       "read back the same; in JSON Lines NaN and infinities are the strings \"NaN\", \"Infinity\", \"-Infinity\".\n"
-      "Exits with 1 when a damaged block was left out.";
+      "Exits with 1 when a damaged block was left out. With --output, an export that SIGKILL ends leaves "
+      "FILE.part-PID, "
+      "which can be removed.";
   command.examples = {
       {"mlops export $RUN --metric loss", "one metric of one run, as CSV"},
       {"mlops export --format jsonl --output points.jsonl && wc -l points.jsonl", "everything, into a file"}};

@@ -1,10 +1,14 @@
 // mlops plot: metrics of runs as curves, in the terminal or as an SVG file.
+#include <unistd.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
 #include <memory>
 #include <string>
+#include <system_error>
 
 #include "cli/chart.h"
 #include "cli/chosen.h"
@@ -130,6 +134,20 @@ Result<std::vector<Drawn>> read(const Reader& reader, const Arguments& arguments
   return Status(StatusCode::not_found, words + "; `mlops show RUN` lists a run's metrics");
 }
 
+// There whole or not at all, and what was there before stays then; a pipe or device is written as it is.
+bool write_whole(const std::string& path, const std::string& text) {
+  std::error_code error;
+  const bool special = std::filesystem::exists(path, error) && !std::filesystem::is_regular_file(path, error);
+  const std::string to = special ? path : path + ".part-" + std::to_string(::getpid());
+  std::ofstream file(to, std::ios::binary | std::ios::trunc);
+  file << text;
+  file.close();
+  if (!file) error = std::make_error_code(std::errc::io_error);
+  if (!special && file) std::filesystem::rename(to, path, error);
+  if (!special && error) std::remove(to.c_str());
+  return !error;
+}
+
 int plot(const Common& common, const Arguments& arguments) {
   if (Status s = check(arguments); !s.ok()) return fail(s);
   const Result<Reader> reader = Reader::open(common.root);
@@ -151,11 +169,9 @@ int plot(const Common& common, const Arguments& arguments) {
     }
   }
   if (!arguments.output.empty()) {
-    std::ofstream file(arguments.output, std::ios::binary | std::ios::trunc);
-    file << draw_svg(chart, arguments.width == 0 ? 800 : arguments.width,
-                     arguments.height == 0 ? 480 : arguments.height);
-    file.close();
-    if (file) return code;
+    const std::string svg =
+        draw_svg(chart, arguments.width == 0 ? 800 : arguments.width, arguments.height == 0 ? 480 : arguments.height);
+    if (write_whole(arguments.output, svg)) return code;
     return fail(Status(StatusCode::internal, "cannot write " + arguments.output +
                                                  ": does its folder exist, may you "
                                                  "write there, is there space?"));

@@ -11,7 +11,7 @@ void put_pairs(std::string_view name, const Pairs& pairs, JsonOut* out) {
 
 }  // namespace
 
-void put_run(const RunSummary& run, JsonOut* out) {
+void put_run(const RunSummary& run, JsonOut* out, const std::function<void(JsonOut*)>& more) {
   out->begin_object();
   out->field("id", run.id).field("server_id", run.server_id).field("experiment", run.experiment);
   out->field("name", run.name).field("parent_id", run.parent_id).field("status", run_status_name(run.status));
@@ -30,7 +30,9 @@ void put_run(const RunSummary& run, JsonOut* out) {
     out->field("min", m.min).field("max", m.max).field("min_step", m.min_step).field("max_step", m.max_step);
     out->end_object();
   }
-  out->end_array().end_object();
+  out->end_array();
+  if (more) more(out);
+  out->end_object();
 }
 
 }  // namespace mlops::cli

@@ -4,11 +4,14 @@
 // "max_step"}]}.
 #pragma once
 
+#include <functional>
+
 #include "cli/json_out.h"
 #include "mlops/mlops.h"
 
 namespace mlops::cli {
 
-void put_run(const RunSummary& run, JsonOut* out);
+/// `more` adds fields at the object's end.
+void put_run(const RunSummary& run, JsonOut* out, const std::function<void(JsonOut*)>& more = {});
 
 }  // namespace mlops::cli

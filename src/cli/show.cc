@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "cli/commands.h"
 #include "cli/run_json.h"
@@ -57,17 +58,44 @@ void print_pairs(const char* head, const Pairs& pairs) {
   for (const auto& [key, value] : pairs) std::printf("%s\n", one_line("  " + key + " = " + value, room).c_str());
 }
 
+std::string state_of(const ArtifactInfo& artifact) {
+  if (!artifact.lost.empty()) return "lost: " + artifact.lost;
+  return artifact.sha256.empty() ? "in the spool" : artifact.sha256.substr(0, 12);
+}
+
+void put_artifacts(const std::vector<ArtifactInfo>& artifacts, JsonOut* out) {
+  out->key("artifacts").begin_array();
+  for (const ArtifactInfo& a : artifacts) {
+    out->begin_object().field("path", a.path).field("model_id", a.model_id).field("size", a.size);
+    out->field("time_ms", a.time_ms).field("sha256", a.sha256).field("lost", a.lost).field("file", a.file).end_object();
+  }
+  out->end_array();
+}
+
+void print_artifacts(const std::vector<ArtifactInfo>& artifacts) {
+  if (artifacts.empty()) return;
+  std::printf("\n");
+  Table table({"ARTIFACT", ">SIZE", "SHA-256"});
+  for (const ArtifactInfo& a : artifacts) {
+    table.add({a.model_id.empty() ? a.path : a.model_id.substr(0, 8) + ":" + a.path, bytes_text(a.size), state_of(a)});
+  }
+  table.print();
+}
+
 int show(const Common& common, const Arguments& arguments) {
   Result<Reader> reader = Reader::open(common.root);
   if (!reader.ok()) return fail(reader.status());
   if (!arguments.metric.empty()) return show_metric(common, *reader, arguments);
   Result<RunSummary> run = reader->run(arguments.run);
   if (!run.ok()) return fail(run.status());
+  const Result<std::vector<ArtifactInfo>> artifacts = reader->artifacts(run->id);
+  if (!artifacts.ok()) fail(artifacts.status());  // the rest is known without the database
+  const int code = artifacts.ok() ? kOk : exit_code(artifacts.status());
   if (common.json) {
     JsonOut out;
-    put_run(*run, &out);
+    put_run(*run, &out, [&](JsonOut* json) { put_artifacts(artifacts.value_or({}), json); });
     std::printf("%s\n", out.text().c_str());
-    return kOk;
+    return code;
   }
   std::printf("run         %s\nname        %s\nexperiment  %s\nstatus      %s%s\n", run->id.c_str(), run->name.c_str(),
               run->experiment.c_str(), status_text(*run).c_str(),
@@ -82,7 +110,8 @@ int show(const Common& common, const Arguments& arguments) {
   std::printf("points      %s\n", count_text(run->points).c_str());
   print_pairs("params", run->params);
   print_pairs("tags", run->tags);
-  if (run->metrics.empty()) return kOk;
+  print_artifacts(artifacts.value_or({}));
+  if (run->metrics.empty()) return code;
   CurveOptions options;
   options.most_buckets = 4 * kCurveColumns;
   options.most_points = kCurvePoints;
@@ -101,7 +130,9 @@ int show(const Common& common, const Arguments& arguments) {
                std::to_string(lower ? m.min_step : m.max_step), short_text(m.min), short_text(m.max), curve});
   }
   table.print();
-  return curves.ok() ? warn_of(damage) : exit_code(curves.status());
+  if (!curves.ok()) return exit_code(curves.status());
+  const int damaged = warn_of(damage);
+  return damaged != kOk ? damaged : code;
 }
 
 }  // namespace
@@ -119,7 +150,7 @@ Command show_command() {
   command.json =
       R"({"id", "server_id", "experiment", "name", "parent_id", "status", "live", "left_open", "deleted", "start_ms", "end_ms", "points", )"
       R"("params", "tags", "metrics": [{"name", "count", "last", "last_step", "last_time_ms", "min", "max", )"
-      R"("min_step", "max_step"}]}; with --metric {"metric", "step": [], "time_ms": [], "value": []})";
+      R"("min_step", "max_step"}], "artifacts": [{"path", "model_id", "size", "time_ms", "sha256", "lost", "file"}]}; with --metric {"metric", "step": [], "time_ms": [], "value": []})";
   command.examples = {{"mlops show $RUN", "what a run is and how its metrics stand"},
                       {"mlops show $RUN --metric loss", "every point of one metric"}};
   command.run = [a](const Common& common) { return show(common, *a); };

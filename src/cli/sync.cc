@@ -49,6 +49,10 @@ void draw(const DeliverProgress& p) {
     line += ", " + count_text(static_cast<std::uint64_t>(p.points_per_second)) + "/s";
     if (p.seconds_left >= 0) line += ", " + duration_text(static_cast<std::int64_t>(p.seconds_left * 1000)) + " left";
   }
+  if (p.files_delivered < p.files_total) {
+    line += ", " + count_text(p.files_delivered) + "/" + count_text(p.files_total) + " files (" +
+            bytes_text(p.file_bytes_delivered) + "/" + bytes_text(p.file_bytes_total) + ")";
+  }
   if (!p.last_error.ok()) line += "  (" + one_line(p.last_error.message(), 60) + ")";
   std::fprintf(stderr, "\r\033[K%s", line.c_str());
   std::fflush(stderr);
@@ -59,6 +63,8 @@ void print_json(const DeliverReport& report, bool dry_run) {
   out.begin_object().field("dry_run", dry_run).field("runs", report.runs).field("points", report.points);
   out.field("requests", report.requests).field("retries", report.retries);
   out.field("dead_letters", report.dead_letters).field("waiting", report.waiting).field("parked", report.parked);
+  out.field("files", report.files).field("file_bytes", report.file_bytes);
+  out.field("files_waiting", report.files_waiting).field("file_bytes_waiting", report.file_bytes_waiting);
   out.field("status", status_code_name(report.status.code())).field("message", report.status.message());
   out.end_object();
   std::printf("%s\n", out.text().c_str());
@@ -97,6 +103,11 @@ int sync(const Common& common, const Arguments& arguments) {
     std::printf("delivered %s points (%s runs, %s requests, %s retries); %s wait\n", count_text(report->points).c_str(),
                 count_text(report->runs).c_str(), count_text(report->requests).c_str(),
                 count_text(report->retries).c_str(), count_text(report->waiting).c_str());
+    if (report->files != 0 || report->files_waiting != 0) {
+      std::printf("delivered %s files (%s); %s (%s) wait\n", count_text(report->files).c_str(),
+                  bytes_text(report->file_bytes).c_str(), count_text(report->files_waiting).c_str(),
+                  bytes_text(report->file_bytes_waiting).c_str());
+    }
     if (report->dead_letters != 0) {
       std::printf("%s records were refused by the server for good: `mlops status` says why\n",
                   count_text(report->dead_letters).c_str());
@@ -126,8 +137,8 @@ Command sync_command() {
       "Credentials come from MLflow's environment variables and ~/.mlflow/credentials.\n"
       "Exits with 1 when points are left, 4 when the server is out of reach.";
   command.json =
-      R"({"dry_run", "runs", "points", "requests", "retries", "dead_letters", "waiting", "parked", "status", )"
-      R"("message"})";
+      R"({"dry_run", "runs", "points", "requests", "retries", "dead_letters", "waiting", "parked", "files", )"
+      R"("file_bytes", "files_waiting", "file_bytes_waiting", "status", "message"})";
   command.examples = {{"mlops sync --to http://localhost:5000", "deliver what waits"},
                       {"mlops sync --follow", "deliver live, beside a trainer without network"}};
   command.run = [a](const Common& common) { return sync(common, *a); };

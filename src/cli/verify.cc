@@ -16,6 +16,7 @@ void print_json(const VerifyReport& r) {
   out.field("points_local", r.points_local).field("points_server", r.points_server);
   out.field("points_waiting", r.points_waiting).field("evicted", r.evicted);
   out.field("params_checked", r.params_checked).field("tags_checked", r.tags_checked);
+  out.field("files_checked", r.files_checked).field("files_waiting", r.files_waiting);
   out.field("differences_total", r.differences_total).key("differences").begin_array();
   for (const Difference& d : r.differences) {
     out.begin_object().field("kind", d.kind).field("what", d.what).end_object();
@@ -26,15 +27,17 @@ void print_json(const VerifyReport& r) {
 
 struct Arguments {
   std::string run, to;
+  bool artifacts = false;
 };
 
 int compare(const Common& common, const Arguments& arguments) {
   VerifyOptions options;
   options.root = common.root;
   options.to = arguments.to;
+  options.read_artifacts = arguments.artifacts;
   Result<VerifyReport> report = verify(arguments.run, options);
   if (!report.ok()) return fail(report.status());
-  const int code = report->ok() && report->points_waiting == 0 ? kOk : kDifferences;
+  const int code = report->ok() && report->points_waiting == 0 && report->files_waiting == 0 ? kOk : kDifferences;
   if (common.json) {
     print_json(*report);
     return code;
@@ -44,6 +47,10 @@ int compare(const Common& common, const Arguments& arguments) {
       report->run_id.c_str(), report->server_id.c_str(), count_text(report->points_local).c_str(),
       count_text(report->points_server).c_str(), count_text(report->points_waiting).c_str(),
       count_text(report->params_checked).c_str(), count_text(report->tags_checked).c_str());
+  if (report->files_checked != 0 || report->files_waiting != 0) {
+    std::printf("%s files compared by %s, %s not delivered yet\n", count_text(report->files_checked).c_str(),
+                arguments.artifacts ? "size and digest" : "size", count_text(report->files_waiting).c_str());
+  }
   if (report->evicted != 0) {
     std::printf("%s points were compared by count only: retention removed them here\n",
                 count_text(report->evicted).c_str());
@@ -64,11 +71,12 @@ Command verify_command() {
   command.options = {
       {"run", "Run id: ours, the server's, or a prefix", &a->run, true, Takes::run},
       {"--to", "Tracking URI or remote [MLFLOW_TRACKING_URI; the root's only one]", &a->to, false, Takes::uri},
+      {"--artifacts", "Read every artifact back and compare its digest, not only its size", &a->artifacts},
   };
-  command.about = "Exits with 1 when there are differences or undelivered points.";
+  command.about = "Exits with 1 when there are differences, undelivered points or files.";
   command.json =
       R"({"run_id", "server_id", "ok", "points_local", "points_server", "points_waiting", "evicted", "params_checked", )"
-      R"("tags_checked", "differences_total", "differences": [{"kind", "what"}]})";
+      R"("tags_checked", "files_checked", "files_waiting", "differences_total", "differences": [{"kind", "what"}]})";
   command.examples = {{"mlops verify $RUN", "missing, extra and altered points, params and tags"}};
   command.run = [a](const Common& common) { return compare(common, *a); };
   return command;

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "client/env.h"
 #include "mlops/doctor.h"
 
 namespace mlops::client {
@@ -23,8 +24,9 @@ class Findings {
   std::vector<Check> checks_;
 };
 
-/// The folder itself: owner, rights, file system, a probe of mapping and locks, room on the disk.
-void check_folder(const std::string& root, const std::string& found_how, std::uint64_t journal_mib, Findings* findings);
+/// The folder itself: owner, rights, file system, where journals go, a probe of mapping and locks, room on the disk.
+void check_folder(const std::string& root, const std::string& found_how, std::uint64_t journal_mib,
+                  const Environment& environment, Findings* findings);
 /// What this process may do: open files, file size.
 void check_limits(Findings* findings);
 /// The slots of a root that is there, the clock against their files, the database library.

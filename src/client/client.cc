@@ -4,6 +4,7 @@
 #include <exception>
 
 #include "base/base.h"
+#include "client/registry_impl.h"
 #include "client/run_impl.h"
 #include "client/start.h"
 #include "model/limits.h"
@@ -104,6 +105,8 @@ Status Client::end_run(std::string_view id, RunStatus status) const {
   if (Status s = impl_->session.check_open(); !s.ok()) return s;
   return client::end_run_by_id(impl_->session.root, id, status, kEndPatience);
 }
+
+Registry Client::registry() const { return client::registry_of(impl_, &impl_->session); }
 
 Status Client::flush(Level level, Millis deadline) const noexcept {
   if (Status s = impl_->session.check_open(); !s.ok()) return s;

@@ -70,6 +70,7 @@ void Core::starter_main() {
     options.credentials = want.credentials;
     options.reader = reader;
     options.durable_beat = [this] { return drain->durable_beat(); };
+    options.env = client::environment_variable;
     Result<std::unique_ptr<sync::Engine>> engine = sync::Engine::start(std::move(options));
     lock.lock();
     if (engine.ok()) {
@@ -236,6 +237,9 @@ void Core::add_health(Health* out) {
   out->buffered += d.buffered;
   out->durable += d.durable;
   out->disk_bytes += d.disk_bytes;
+  out->spool_bytes += d.spool_bytes;
+  out->artifacts_waiting += d.artifacts_waiting;
+  out->artifacts_lost += d.artifacts_lost;
   dropped("damaged", d.dropped_damaged);
   dropped("quota", d.dropped_quota);
   dropped("invalid", d.dropped_invalid);
@@ -251,6 +255,10 @@ void Core::add_health(Health* out) {
     known->delivered += h.delivered;
     known->waiting += h.waiting;
     known->dead_letters += h.dead_letters;
+    known->files_delivered += h.files_delivered;
+    known->file_bytes_delivered += h.file_bytes_delivered;
+    known->files_waiting += h.files_waiting;
+    known->file_bytes_waiting += h.file_bytes_waiting;
     known->dropped += h.dropped;
     known->retries += h.retries;
     known->requests += h.requests;

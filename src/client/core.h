@@ -17,6 +17,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -45,6 +46,9 @@ enum class Role {
   attached,  // another slot owns it: logs, never sends status
   joined,    // this process has it open already: this object adds a pair of hands, its end changes nothing
 };
+
+/// Where MLflow's table view finds a run's tables: JSON, a list of {"path", "type"}.
+inline constexpr const char* kTablesTag = "mlflow.loggedArtifacts";
 
 /// A run this process logs to. Shared by the Run object, the core that ends it at close, and fork.
 struct RunState {
@@ -92,7 +96,8 @@ struct Core {
 
   std::mutex mutex;  // runs, and the state inside them
   std::vector<std::shared_ptr<client::RunState>> open_runs;
-  std::vector<base::Uid> touched;  // all runs this process logged to, for flush(delivered)
+  std::vector<base::Uid> touched;           // all runs this process logged to, for flush(delivered)
+  std::map<base::Uid, std::string> tables;  // of runs: the tag client::kTablesTag as it is here
 
   std::mutex engines_mutex;
   std::condition_variable engines_changed;
@@ -130,6 +135,7 @@ using detail::Core;
 struct Root {
   std::string path;
   Options options;
+  base::Placing placing;
   std::atomic<bool> closed{false};
   // Guarded by the registry's mutex:
   std::vector<WantedEngine> destinations;  // of every client; a core that joins later gets them too
@@ -163,6 +169,8 @@ Registry& registry();
 /// The open root of this folder, or a new one: locks a slot, maps the first segment, starts the threads. Counts a
 /// client.
 Result<Root*> open_root(const Options& options, const drain::SlotWish& wish);
+/// place_root, and what follows from it: the root is marked for other nodes, the journals' folder is there.
+Result<base::Placing> prepare_root(const std::string& root);
 /// Another slot of this root, taken over for a run it holds. unavailable when somebody has it.
 Result<Core*> add_core(Root* root, const std::string& slot_dir);
 /// Every core of the root delivers there from now on.

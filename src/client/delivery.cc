@@ -1,6 +1,6 @@
 // deliver: `mlops sync`. The same engine as inside a trainer, over every slot of a root: free slots are taken over
 // (what dead processes left is collected first) and given back when nothing waits; slots of living processes are read
-// as secondaries.
+// as secondaries, those of another node by what is published there.
 #include "mlops/delivery.h"
 
 #include <sys/stat.h>
@@ -10,13 +10,17 @@
 #include <chrono>
 #include <functional>
 #include <map>
+#include <set>
 #include <thread>
 
 #include "base/base.h"
+#include "base/place.h"
+#include "buffer/outbox.h"
 #include "client/core.h"
 #include "client/delivery_target.h"
 #include "client/lifecycle.h"
 #include "client/remotes.h"
+#include "client/slot_count.h"
 #include "drain/drain.h"
 #include "drain/slot.h"
 #include "ledger/ledger.h"
@@ -58,8 +62,10 @@ namespace {
 
 constexpr Millis kOpenPatience{20'000};
 constexpr std::int64_t kAskMs = 1'000;
-constexpr int kAtOnce = 8;               // requests to the server, over all slots
-constexpr std::size_t kWideEngines = 4;  // slots with several connections each; one will do for those beyond
+constexpr std::int64_t kPublishMs = 5'000;  // for a living owner on another node to publish what this deliverer lacks
+constexpr int kAtOnce = 8;                  // requests to the server, over all slots
+constexpr int kFilesAtOnce = 4;             // artifacts on their way, over all slots
+constexpr std::size_t kWideEngines = 4;     // slots with several connections each; one will do for those beyond
 
 std::int64_t written_at(const std::string& path) {
   struct stat st{};
@@ -72,46 +78,11 @@ std::int64_t changed_at(const std::string& dir, const std::string& destination) 
   return std::max(written_at(dir + "/lock"), written_at(dir + "/delivery/" + destination + "/ledger"));
 }
 
-// Points of a slot that its ledger does not show as delivered or dead, by summary and ledger files alone.
-struct Count {
-  std::uint64_t runs = 0, runs_done = 0, points = 0, waiting = 0, parked = 0;
-};
-
-Count count_slot(const std::string& dir, const std::string& destination) {
-  Count count;
-  Result<std::string> bytes = base::read_file(dir + "/summary");
-  if (!bytes.ok()) return count;
-  buffer::Identity identity;
-  buffer::SlotCounters counters;
-  std::vector<buffer::SummaryEntry> entries;
-  if (!buffer::decode_summary(*bytes, &identity, &counters, &entries).ok()) return count;
-  Result<ledger::Ledger::Snapshot> snapshot = ledger::Ledger::read(dir, destination);
-  for (const buffer::SummaryEntry& entry : entries) {
-    ++count.runs;
-    count.points += entry.row.points;
-    std::uint64_t done = 0;
-    bool finished = false;
-    if (snapshot.ok()) {
-      const auto lane = snapshot->lanes.find(entry.row.uid);
-      if (lane != snapshot->lanes.end()) {
-        done = std::min(entry.row.points, lane->second.delivered + lane->second.dead_points);
-        finished = lane->second.cursor >= entry.row.next_seq && done >= entry.row.points;
-        if (!lane->second.parked.empty()) ++count.parked;
-      }
-    }
-    if (finished) {
-      ++count.runs_done;
-    } else {
-      count.waiting += entry.row.points - done;
-    }
-  }
-  return count;
-}
-
 /// One slot that deliver works on. Either owned (drain) or read beside its living owner (control).
 struct Work {
   std::string dir;
   std::unique_ptr<drain::Drain> drain;
+  std::string local;  // where the owner's control page is; empty: on another node
   base::Mapping control;
   std::shared_ptr<buffer::Reader> reader;
   std::unique_ptr<sync::Engine> engine;
@@ -120,7 +91,9 @@ struct Work {
   std::int64_t asked_at = 0;
   bool idle = false;                  // it had nothing left of that beat
   std::uint64_t points_at_start = 0;  // delivered before we came
+  std::uint64_t files_at_start = 0, file_bytes_at_start = 0;
   std::int64_t blocked_since = 0;
+  std::int64_t lacking_since = 0;  // all that is published is delivered, and more is said to be there
 
   ~Work() { close(Millis(2'000)); }
   void close(Millis deadline) {
@@ -145,6 +118,9 @@ class Deliverer {
                     "deliver in a forked child: its parent has a client open; exec instead");
     }
     install_delivery_lifecycle();
+    Result<base::Placing> placing = prepare_root(target_.root);
+    if (!placing.ok()) return placing.status();
+    placing_ = *placing;
     std::int64_t next_look = 0, next_report = 0;
     for (;;) {
       if (base::steady_ms() >= next_look) {
@@ -158,7 +134,7 @@ class Deliverer {
         next_report = base::steady_ms() + 200;
       }
       if (stopped()) break;
-      if (idle && !options_.follow) break;
+      if (idle && !options_.follow && doubted_.empty()) break;
       // While an engine works, it says when it is done; looking on costs CPU.
       if (busy == nullptr || busy->engine->wait_idle(Millis(100)).code() != StatusCode::deadline_exceeded)
         std::this_thread::sleep_for(std::chrono::milliseconds(20));
@@ -176,10 +152,12 @@ class Deliverer {
     Result<std::vector<drain::SlotInfo>> slots = drain::find_slots(target_.root);
     if (!slots.ok()) return slots.status();
     for (const drain::SlotInfo& slot : *slots) {
+      if (placing_.network) doubt(slot);
       const auto known = works_.find(slot.dir);
       if (known != works_.end()) {
-        // Its owner died: from a reader beside it we become the one who collects what it left.
-        if (known->second->drain == nullptr && !slot.alive) {
+        // Its owner died: from a reader beside it we become the one who collects what it left. Or it is another one.
+        const bool reads = known->second->drain == nullptr;
+        if (reads && (!slot.alive || base::local_half(slot.dir).value_or("") != known->second->local)) {
           close(known->second.get());
           works_.erase(known);
         } else {
@@ -193,6 +171,24 @@ class Deliverer {
       take(slot);
     }
     return {};
+  }
+
+  // Of another node's slot whose lock is free its lease alone says that somebody lives; until it has been renewed once,
+  // or the silence was long enough, there may be a dead owner's slot to take over.
+  void doubt(const drain::SlotInfo& slot) {
+    const bool unsure = slot.alive && !base::FileLock::is_held(slot.dir + "/lock");
+    const std::string now = unsure ? base::read_file(slot.dir + "/lease", 4096).value_or("") : std::string();
+    const auto seen = leases_.find(slot.dir);
+    if (!unsure || (seen != leases_.end() && seen->second != now)) {
+      doubted_.erase(slot.dir);
+      if (unsure) leases_[slot.dir] = "lives";
+      return;
+    }
+    if (seen == leases_.end()) {
+      leases_[slot.dir] = now;
+      doubted_.insert(slot.dir);
+      base::log(base::LogLevel::info, slot.dir + ": waiting to see whether its node lives");
+    }
   }
 
   // A slot that cannot be opened is left for the next look, and its reason is reported.
@@ -217,10 +213,11 @@ class Deliverer {
   }
 
   Status own(Work* work) {
-    Result<std::unique_ptr<drain::Slot>> slot = drain::acquire_slot_at(work->dir);
+    Result<std::unique_ptr<drain::Slot>> slot = drain::acquire_slot_at(work->dir, placing_);
     if (!slot.ok()) return slot.status();
     drain::DrainOptions options;
     options.root = target_.root;
+    options.publish = false;
     options.end_dead_runs = options_.end_dead_runs;
     work->drain = drain::Drain::start(std::move(*slot), nullptr, options);
     // A flush opens the database, and says at once why it cannot be opened or written.
@@ -241,6 +238,10 @@ class Deliverer {
   }
 
   Status read_beside(Work* work) {
+    const Result<std::string> local = base::local_half(work->dir);
+    if (!local.ok() && local.status().code() == StatusCode::unavailable && placing_.network) return read_outbox(work);
+    if (!local.ok()) return local.status();
+    work->local = *local;
     Result<base::Mapping> control = drain::open_control(work->dir);
     if (!control.ok()) return control.status();
     work->control = std::move(*control);
@@ -254,6 +255,18 @@ class Deliverer {
     return {};
   }
 
+  Status read_outbox(Work* work) {
+    Result<std::unique_ptr<buffer::OutboxReader>> opened = buffer::open_outbox(work->dir, false);
+    if (!opened.ok()) return opened.status();
+    const std::shared_ptr<buffer::OutboxReader> outbox = std::move(*opened);
+    work->reader = outbox;
+    work->durable_beat = [outbox] {
+      outbox->refresh().ignore();
+      return outbox->newest();
+    };
+    return {};
+  }
+
   Status start_engine(Work* work) {
     sync::EngineOptions options;
     options.slot_dir = work->dir;
@@ -261,10 +274,14 @@ class Deliverer {
     options.credentials = target_.credentials;
     options.reader = work->reader;
     options.turnstile = turnstile_;
+    options.upload_turnstile = upload_turnstile_;
+    options.env = environment_variable;
     if (works_.size() >= kWideEngines) options.max_connections = 1;
     if (work->drain != nullptr) {
       drain::Drain* drain = work->drain.get();
       options.durable_beat = [drain] { return drain->durable_beat(); };
+    } else if (work->local.empty()) {
+      options.durable_beat = work->durable_beat;
     } else {
       const auto* control = reinterpret_cast<const journal::Control*>(work->control.data());
       buffer::Reader* reader = work->reader.get();
@@ -279,6 +296,10 @@ class Deliverer {
     Result<ledger::Ledger::Snapshot> before = ledger::Ledger::read(work->dir, target_.destination.name);
     if (before.ok()) {
       for (const auto& [uid, lane] : before->lanes) work->points_at_start += lane.delivered;
+      for (const auto& [uid, place] : before->artifacts) {
+        work->files_at_start += place.files;
+        work->file_bytes_at_start += place.bytes;
+      }
     }
     Result<std::unique_ptr<sync::Engine>> engine = sync::Engine::start(std::move(options));
     if (!engine.ok()) return engine.status();
@@ -313,7 +334,14 @@ class Deliverer {
       if (work->drain == nullptr) work->engine->wake();
     }
     if (!work->idle) work->idle = work->engine->wait_idle(Millis(0)).ok();
-    return work->idle;
+    if (!work->idle || work->drain != nullptr || !work->local.empty()) return work->idle;
+    // What another node's process has not published (any more) it publishes when it sees that somebody lacks it.
+    if (work->engine->health().waiting == 0) {
+      work->lacking_since = 0;
+      return true;
+    }
+    if (work->lacking_since == 0) work->lacking_since = now;
+    return now - work->lacking_since > kPublishMs;
   }
 
   // True when nothing more can be done now; else *busy is an engine at work.
@@ -348,25 +376,33 @@ class Deliverer {
     DeliverReport last;
     add_to_report(work, &last);
     closed_.points += last.points;
+    closed_.files += last.files;
+    closed_.file_bytes += last.file_bytes;
     closed_.requests += last.requests;
     closed_.retries += last.retries;
     left_[work->dir] = {last, work->engine != nullptr ? work->engine->progress().total : 0};
     work->close(Millis(3'000));
   }
 
-  void add_to_report(Work* work, DeliverReport* report) const {
+  void add_to_report(Work* work, DeliverReport* report) {
     if (work->engine == nullptr) return;
     const DestinationHealth health = work->engine->health();
     const DeliverProgress progress = work->engine->progress();
     if (work->engine->is_deliverer()) {
       report->points += health.delivered - std::min(health.delivered, work->points_at_start);
+      report->files += health.files_delivered - std::min(health.files_delivered, work->files_at_start);
+      report->file_bytes +=
+          health.file_bytes_delivered - std::min(health.file_bytes_delivered, work->file_bytes_at_start);
       report->requests += health.requests;
       report->retries += health.retries;
     }
     report->runs += progress.runs_total;
     report->dead_letters += health.dead_letters;
     report->waiting += health.waiting;
+    report->files_waiting += health.files_waiting;
+    report->file_bytes_waiting += health.file_bytes_waiting;
     report->parked += work->engine->parked();
+    intents_ += work->engine->intents_waiting();
     if (report->status.ok()) report->status = health.last_error;
   }
 
@@ -378,6 +414,10 @@ class Deliverer {
       const DeliverProgress p = work->engine->progress();
       sum.total += p.total;
       sum.delivered += p.delivered;
+      sum.files_total += p.files_total;
+      sum.files_delivered += p.files_delivered;
+      sum.file_bytes_total += p.file_bytes_total;
+      sum.file_bytes_delivered += p.file_bytes_delivered;
       sum.runs_total += p.runs_total;
       sum.runs_done += p.runs_done;
       sum.points_per_second += p.points_per_second;
@@ -390,6 +430,8 @@ class Deliverer {
       sum.delivered += left.total - std::min(left.total, left.report.waiting);
       sum.runs_total += left.report.runs;
       sum.runs_done += left.report.waiting == 0 ? left.report.runs : 0;
+      sum.files_total += left.report.files_waiting;
+      sum.file_bytes_total += left.report.file_bytes_waiting;
     }
     if (sum.last_error.ok() && !problems_.empty()) sum.last_error = problems_.begin()->second;
     if (waiting == 0) {
@@ -404,12 +446,15 @@ class Deliverer {
     report_progress();
     DeliverReport report = closed_;
     report.status = Status();
+    intents_ = 0;
     for (auto& [dir, work] : works_) add_to_report(work.get(), &report);
     for (const auto& [dir, left] : left_) {
       if (works_.count(dir) != 0) continue;
       report.runs += left.report.runs;
       report.dead_letters += left.report.dead_letters;
       report.waiting += left.report.waiting;
+      report.files_waiting += left.report.files_waiting;
+      report.file_bytes_waiting += left.report.file_bytes_waiting;
       report.parked += left.report.parked;
     }
     works_.clear();
@@ -421,8 +466,13 @@ class Deliverer {
     }
     const Status last = report.status;
     report.status = Status();
-    if (report.waiting != 0 || report.parked != 0) {
+    if (report.waiting != 0 || report.parked != 0 || intents_ != 0 || report.files_waiting != 0) {
       std::string words = std::to_string(report.waiting) + " points wait";
+      if (report.files_waiting != 0) {
+        words += ", " + std::to_string(report.files_waiting) + " files (" + std::to_string(report.file_bytes_waiting) +
+                 " bytes) wait";
+      }
+      if (intents_ != 0) words += ", " + std::to_string(intents_) + " registry writes wait (`mlops models pending`)";
       if (report.parked != 0) words += ", " + std::to_string(report.parked) + " runs need somebody to act";
       if (!last.ok()) words += ": " + std::string(last.message());
       const StatusCode code = !last.ok() ? last.code() : StatusCode::deadline_exceeded;
@@ -454,17 +504,22 @@ class Deliverer {
 
   const DeliverOptions& options_;
   Target target_;
+  base::Placing placing_;
   std::int64_t start_;
   const std::shared_ptr<sync::Turnstile> turnstile_ = std::make_shared<sync::Turnstile>(kAtOnce);
+  const std::shared_ptr<sync::Turnstile> upload_turnstile_ = std::make_shared<sync::Turnstile>(kFilesAtOnce);
   std::map<std::string, std::unique_ptr<Work>> works_;
   std::map<std::string, std::int64_t> settled_;  // free slots with nothing left to do, and when they last changed
   struct Left {
     DeliverReport report;
     std::uint64_t total = 0;  // points in it
   };
-  std::map<std::string, Left> left_;        // slots given back, as they were when last let go
-  DeliverReport closed_;                    // what was done in them, over all times
-  std::map<std::string, Status> problems_;  // slots that cannot be opened, and why
+  std::map<std::string, Left> left_;           // slots given back, as they were when last let go
+  std::uint64_t intents_ = 0;                  // registry writes that wait at the end
+  DeliverReport closed_;                       // what was done in them, over all times
+  std::map<std::string, std::string> leases_;  // of slots whose lock is free, as first seen
+  std::set<std::string> doubted_;              // of them those whose owner may be dead
+  std::map<std::string, Status> problems_;     // slots that cannot be opened, and why
 };
 
 }  // namespace

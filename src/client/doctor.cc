@@ -115,7 +115,7 @@ Result<std::vector<Check>> examine(const DoctorOptions& options) {
   }
   client::Findings findings;
   client::check_settings(*all, &findings);
-  client::check_folder(root, how, journal_mib, &findings);
+  client::check_folder(root, how, journal_mib, environment, &findings);
   client::check_limits(&findings);
   client::check_slots(root, &findings);
   client::check_servers(options, root, environment, &findings);

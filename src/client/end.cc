@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "base/base.h"
+#include "base/place.h"
 #include "client/core.h"
 #include "client/start.h"
 #include "client/system_metrics.h"
@@ -82,6 +83,8 @@ model::Op end_of(const model::RunRow& row, RunStatus status) {
 }
 
 Status say_as_guest(const std::string& slot_dir, model::Op op) {
+  Result<std::string> local = base::local_half(slot_dir);
+  if (!local.ok()) return local.status();
   Result<base::Mapping> control = drain::join_control(slot_dir);
   if (!control.ok()) return control.status();
   auto core = std::make_unique<Core>();
@@ -89,7 +92,7 @@ Status say_as_guest(const std::string& slot_dir, model::Op op) {
   core->slot_dir = slot_dir;
   core->control = reinterpret_cast<journal::Control*>(control->data());
   journal::WriterOptions options;
-  options.slot_dir = slot_dir;
+  options.slot_dir = *local;
   options.journal_mib = kGuestMib;
   Result<std::unique_ptr<journal::Writer>> writer = journal::Writer::create(options, core->control, core.get());
   if (!writer.ok()) return writer.status();
@@ -97,6 +100,10 @@ Status say_as_guest(const std::string& slot_dir, model::Op op) {
   core->writer = writer->release();
   Status said = core->writer->append(&op);
   core->writer->close();
+  // Whoever has the slot may be leaving right now: a journal that came after its last look is where nobody looks.
+  if (said.ok() && base::local_half(slot_dir).value_or("") != *local) {
+    said = Status(StatusCode::unavailable, slot_dir + " was given up at this moment: try again");
+  }
   const std::lock_guard<std::mutex> lock(registry().mutex);
   registry().guests.push_back(core.release());  // writers and cores are never destroyed
   return said;

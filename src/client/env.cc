@@ -9,6 +9,7 @@
 
 #include "base/base.h"
 #include "base/file.h"
+#include "base/lease.h"
 #include "client/remotes.h"
 #include "http/http.h"
 #include "ledger/remotes.h"
@@ -142,7 +143,12 @@ Environment read_environment() {
   e.attach_run = text("MLOPS_RUN");
   e.deliver = text("MLOPS_DELIVER");
   e.journal_mib = text("MLOPS_JOURNAL_MIB");
+  e.spool_mib = text("MLOPS_SPOOL_MIB");
   e.exit_deadline_ms = text("MLOPS_EXIT_DEADLINE_MS");
+  e.journal = text("MLOPS_JOURNAL");
+  e.network_fs = text("MLOPS_NETWORK_FS");
+  e.lease_ms = text("MLOPS_LEASE_MS");
+  e.tmpdir = text("TMPDIR");
   e.tracking_uri = text("MLFLOW_TRACKING_URI");
   e.experiment = text("MLFLOW_EXPERIMENT_NAME");
   e.run_id = text("MLFLOW_RUN_ID");
@@ -187,6 +193,49 @@ Result<std::string> resolve_root(const std::string& given, const Environment& en
   return out;
 }
 
+namespace {
+
+std::string where_names_are(const std::string& root) {
+  const Status names = ledger::Remotes::load(root).status();
+  return names.ok() ? "`mlops remote list`" : std::string(names.message());
+}
+
+}  // namespace
+
+Result<base::Placing> place_root(const std::string& root, const Environment& e) {
+  base::Placing placing;
+  if (!e.network_fs.empty() && e.network_fs != "1" && !is_no(e.network_fs)) {
+    return out_of_range("MLOPS_NETWORK_FS", "1 or 0", "\"" + e.network_fs.substr(0, 40) + "\"");
+  }
+  if (!e.lease_ms.empty()) {
+    std::uint64_t number = 0;
+    if (Status s = read_number("MLOPS_LEASE_MS", e.lease_ms, 600, 3'600'000, &number); !s.ok()) return s;
+    base::set_lease_silence(Millis(static_cast<std::int64_t>(number)));
+  }
+  placing.network =
+      base::is_network_root(root) || (e.network_fs.empty() ? base::is_network_fs(root) : !is_no(e.network_fs));
+  std::vector<std::string> folders;
+  if (!e.journal.empty()) {
+    folders = {e.journal};
+  } else if (placing.network) {
+    if (!e.tmpdir.empty()) folders.push_back(e.tmpdir);
+    folders.insert(folders.end(), {"/tmp", "/var/tmp"});
+  }
+  for (const std::string& folder : folders) {
+    const bool good = folder.front() == '/' && folder.find('\n') == std::string::npos;
+    if (!good && !e.journal.empty()) return out_of_range("MLOPS_JOURNAL", "an absolute path", "\"" + folder + "\"");
+    if (!good || base::is_network_fs(folder) || (e.journal.empty() && !base::exists(folder))) continue;
+    placing.folder = folder;
+    while (placing.folder.size() > 1 && placing.folder.back() == '/') placing.folder.pop_back();
+    return placing;
+  }
+  if (folders.empty()) return placing;
+  return Status(StatusCode::failed_precondition,
+                (e.journal.empty() ? "TMPDIR, /tmp and /var/tmp are" : "MLOPS_JOURNAL (" + e.journal + ") is") +
+                    std::string(" on a network file system, where journals cannot be mapped: set MLOPS_JOURNAL to a "
+                                "folder on a disk of this node"));
+}
+
 Result<std::string> resolve_uri(const std::string& given, const Environment& environment, const std::string& root) {
   const std::string& uri = given.empty() ? environment.tracking_uri : given;
   if (uri.empty()) return std::string();
@@ -199,7 +248,7 @@ Result<std::string> resolve_uri(const std::string& given, const Environment& env
   return Status(checked.status().code(),
                 std::string(given.empty() ? "MLFLOW_TRACKING_URI: " : "tracking URI: ") +
                     std::string(checked.status().message()) +
-                    (word ? "; nor is it the name of a remote here (`mlops remote list`)" : ""));
+                    (word ? "; nor is it the name of a remote here (" + where_names_are(root) + ")" : std::string()));
 }
 
 Result<Options> complete_options(Options o, const Environment& environment) {
@@ -217,6 +266,11 @@ Result<Options> complete_options(Options o, const Environment& environment) {
   if (o.journal_mib == defaults.journal_mib && !environment.journal_mib.empty()) {
     if (Status s = read_number("MLOPS_JOURNAL_MIB", environment.journal_mib, 2, 1024, &number); !s.ok()) return s;
     o.journal_mib = static_cast<std::uint32_t>(number);
+  }
+  if (o.spool_mib == defaults.spool_mib && !environment.spool_mib.empty()) {
+    constexpr std::uint64_t kMost = std::uint64_t{1} << 40;
+    if (Status s = read_number("MLOPS_SPOOL_MIB", environment.spool_mib, 0, kMost, &number); !s.ok()) return s;
+    o.spool_mib = number;
   }
   if (o.exit_deadline == defaults.exit_deadline && !environment.exit_deadline_ms.empty()) {
     if (Status s = read_number("MLOPS_EXIT_DEADLINE_MS", environment.exit_deadline_ms, 0, 3'600'000, &number);

@@ -6,6 +6,7 @@
 
 #include <string>
 
+#include "base/place.h"
 #include "client/job.h"
 #include "mlops/options.h"
 #include "mlops/status.h"
@@ -18,7 +19,12 @@ struct Environment {
   std::string attach_run;        // MLOPS_RUN: a run's id, or "job"
   std::string deliver;           // MLOPS_DELIVER: 0, false, no, off
   std::string journal_mib;       // MLOPS_JOURNAL_MIB
+  std::string spool_mib;         // MLOPS_SPOOL_MIB
   std::string exit_deadline_ms;  // MLOPS_EXIT_DEADLINE_MS
+  std::string journal;           // MLOPS_JOURNAL: a folder of this node for journals
+  std::string network_fs;        // MLOPS_NETWORK_FS: 1 the root is on a network file system, 0 it is not
+  std::string lease_ms;          // MLOPS_LEASE_MS
+  std::string tmpdir;            // TMPDIR
   std::string tracking_uri;      // MLFLOW_TRACKING_URI
   std::string experiment;        // MLFLOW_EXPERIMENT_NAME
   std::string run_id;            // MLFLOW_RUN_ID
@@ -42,6 +48,9 @@ Credentials credentials_from_environment(Credentials given);
 /// The root: given, else MLOPS_HOME, else `.mlops` found upwards from the current folder, else ./.mlops. Absolute,
 /// links of the existing part resolved, so that two spellings of one folder are one root.
 Result<std::string> resolve_root(const std::string& given, const Environment& environment);
+/// Where journals of this root go, and whether other nodes may reach it: by MLOPS_NETWORK_FS, the mark in the root, and
+/// its file system. Sets base::lease_silence.
+Result<base::Placing> place_root(const std::string& root, const Environment& environment);
 /// As given, else from the environment; the name of a destination that `root` knows stands for its URI; checked and
 /// normalised; empty when there is none.
 Result<std::string> resolve_uri(const std::string& given, const Environment& environment, const std::string& root);

@@ -16,6 +16,8 @@
 
 #include "base/base.h"
 #include "base/file.h"
+#include "base/lease.h"
+#include "base/place.h"
 #include "client/checks.h"
 
 namespace mlops::client {
@@ -225,20 +227,51 @@ void check_disk(const std::string& root, const std::string& folder, std::uint64_
   check_quota(folder, need, findings);
 }
 
+// What other nodes can reach has its journals on this one.
+base::Placing check_place(const std::string& root, const std::string& folder, const Environment& environment,
+                          Findings* findings) {
+  const Result<base::Placing> placing = place_root(folder, environment);
+  const bool marked = base::is_network_root(root), network = marked || base::is_network_fs(folder);
+  std::string words = kind_of(folder);
+  if (placing.ok() && placing->network) {
+    words += base::is_network_fs(folder) ? ""
+             : marked                    ? ", which other nodes reach too"
+                                         : ", a network one by MLOPS_NETWORK_FS";
+    words += "; a node that is silent for " + time_words(static_cast<double>(base::lease_silence().count()) / 1'000) +
+             " loses its leases";
+  }
+  findings->ok("root.filesystem", words);
+  if (!placing.ok()) {
+    findings->mend("root.journal", "nowhere on this node", std::string(placing.status().message()));
+    base::Placing none;
+    none.network = network;
+    return none;
+  }
+  if (placing->folder.empty()) return *placing;
+  const std::string at = nearest(placing->folder);
+  const Probe probe(at, false);
+  if (probe.error() != 0 && probe.error() != EOPNOTSUPP) {
+    findings->mend("root.journal", "in " + placing->folder + ": " + words_of(probe.error()),
+                   "set MLOPS_JOURNAL to a folder of this node where files can be made");
+  } else {
+    const bool named = !environment.journal.empty();
+    findings->ok("root.journal", "in " + placing->folder +
+                                     (named ? ""
+                                            : ", a temporary folder: what it holds when it is "
+                                              "cleared is lost; MLOPS_JOURNAL names another"));
+  }
+  return *placing;
+}
+
 }  // namespace
 
 void check_folder(const std::string& root, const std::string& found_how, std::uint64_t journal_mib,
-                  Findings* findings) {
+                  const Environment& environment, Findings* findings) {
   const std::string folder = nearest(root);
   const bool there = folder == root;
   findings->ok("root", root + ", " + found_how + (there ? "" : "; not there yet, the first run makes it"));
   if (there) check_owner(root, findings);
-  if (base::is_network_fs(folder)) {
-    findings->mend("root.filesystem", kind_of(folder),
-                   std::string("locks and mapped files may not hold there: ") + kElsewhere);
-  } else {
-    findings->ok("root.filesystem", kind_of(folder));
-  }
+  const base::Placing placing = check_place(root, folder, environment, findings);
   {
     const Probe probe(folder, there);
     const int error = probe.error() != 0 ? probe.error() : allocate(probe.fd());
@@ -249,7 +282,7 @@ void check_folder(const std::string& root, const std::string& found_how, std::ui
       findings->mend("root.write", words_of(error), std::string(why.message()));
     } else {
       findings->ok("root.write", there ? "files can be made" : "it can be made in " + folder);
-      try_mapping(probe, findings);
+      if (!placing.network) try_mapping(probe, findings);
       try_locks(probe, findings);
     }
   }

@@ -155,7 +155,10 @@ class Collector {
       if (c.slot_dir == dir) options.evict.push_back(c.uid);
     }
     if (options.evict.empty()) return {};
-    Result<std::unique_ptr<drain::Slot>> slot = drain::acquire_slot_at(dir);
+    options.publish = false;
+    Result<base::Placing> placing = prepare_root(root_);
+    if (!placing.ok()) return placing.status();
+    Result<std::unique_ptr<drain::Slot>> slot = drain::acquire_slot_at(dir, *placing);
     if (!slot.ok()) {
       if (slot.status().code() != StatusCode::unavailable) return slot.status();
       report_.notes.push_back(dir + " was taken by another process meanwhile: left alone");

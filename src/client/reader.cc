@@ -57,6 +57,12 @@ Result<std::vector<Curve>> Reader::curves(std::string_view run_id, const CurveOp
   return impl_->view->curves(run_id, options, damage);
 }
 
+Result<std::vector<ArtifactInfo>> Reader::artifacts(std::string_view run_id) const {
+  client::install_lifecycle();
+  const std::lock_guard<std::mutex> lock(impl_->mutex);
+  return impl_->view->artifacts(run_id);
+}
+
 std::vector<Status> Reader::problems() const {
   const std::lock_guard<std::mutex> lock(impl_->mutex);
   return impl_->view->problems();
@@ -65,11 +71,15 @@ std::vector<Status> Reader::problems() const {
 Result<Health> Reader::health() const {
   const std::lock_guard<std::mutex> lock(impl_->mutex);
   Result<Health> health = impl_->view->health();
-  if (!health.ok() || !health->buffer.ok()) return health;
-  // What a process says whose disk is full: its summary file is as old as its last write.
   const Result<std::vector<drain::SlotInfo>> slots = drain::find_slots(impl_->root);
-  for (std::size_t i = 0; slots.ok() && i < slots->size() && health->buffer.ok(); ++i) {
-    health->buffer = drain::buffer_trouble((*slots)[i]);
+  if (!health.ok() || !slots.ok()) return health;
+  for (const drain::SlotInfo& slot : *slots) {
+    const drain::SpoolState spool = drain::spool_state(slot.dir);
+    health->spool_bytes += spool.bytes;
+    health->artifacts_waiting += spool.waiting;
+    health->artifacts_lost += spool.lost;
+    // What a process says whose disk is full: its summary file is as old as its last write.
+    if (health->buffer.ok()) health->buffer = drain::buffer_trouble(slot);
   }
   return health;
 }

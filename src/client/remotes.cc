@@ -188,7 +188,7 @@ Status remove(Change* change, const KnownDestination& remote, bool even_waiting)
     Result<Health> health = (*view)->health();
     if (!health.ok()) return health.status();
     for (const DestinationHealth& d : health->destinations) {
-      if (d.name != name || (d.waiting == 0 && d.dead_letters == 0)) continue;
+      if (d.name != name || (d.waiting == 0 && d.dead_letters == 0 && d.files_waiting == 0)) continue;
       return Status(StatusCode::failed_precondition,
                     std::to_string(d.waiting) + " points wait for " + name + ", and it refused " +
                         std::to_string(d.dead_letters) + " records: `mlops sync --to " + name +

@@ -7,6 +7,7 @@
 
 #include "base/base.h"
 #include "base/file.h"
+#include "base/lease.h"
 #include "client/core.h"
 #include "client/lifecycle.h"
 #include "client/remotes.h"
@@ -31,7 +32,7 @@ Result<Core*> start_core(Root* root, std::unique_ptr<drain::Slot> slot) {
   core->control = slot->control();
   Core* raw = core.get();
   journal::WriterOptions options;
-  options.slot_dir = slot->dir;
+  options.slot_dir = slot->local;
   options.journal_mib = root->options.journal_mib;
   options.when_full = root->options.when_full;
   options.full_wait = root->options.full_wait;
@@ -73,7 +74,7 @@ bool same_counts(const Health& a, const Health& b) {
   for (std::size_t i = 0; i < std::min(a.destinations.size(), b.destinations.size()); ++i) {
     const DestinationHealth &x = a.destinations[i], &y = b.destinations[i];
     if (x.delivered != y.delivered || x.waiting != y.waiting || x.dead_letters != y.dead_letters ||
-        x.retries != y.retries) {
+        x.retries != y.retries || x.files_delivered != y.files_delivered || x.files_waiting != y.files_waiting) {
       return false;
     }
   }
@@ -106,6 +107,23 @@ void health_main(Root* root) {
 
 }  // namespace
 
+Result<base::Placing> prepare_root(const std::string& root) {
+  const Environment environment = read_environment();
+  Result<base::Placing> placing = place_root(root, environment);
+  if (!placing.ok()) return placing;
+  if (!placing->folder.empty()) {
+    if (Status s = base::make_dirs(placing->folder); !s.ok() && !base::exists(placing->folder)) return s;
+  }
+  if (!placing->network) return placing;
+  if (Status s = base::mark_network_root(root); !s.ok()) return s;
+  base::log(environment.journal.empty() ? base::LogLevel::warn : base::LogLevel::info,
+            root + " is on a network file system: journals are in " + placing->folder + " on this node" +
+                (environment.journal.empty() ? " (a temporary folder; MLOPS_JOURNAL names one that stays)" : "") +
+                ", other nodes read what is published in the slots, and a node that is silent for " +
+                std::to_string(base::lease_silence().count() / 1'000) + " s loses its leases");
+  return placing;
+}
+
 Result<Root*> open_root(const Options& options, const drain::SlotWish& wish) {
   install_lifecycle();
   Registry& r = registry();
@@ -121,16 +139,14 @@ Result<Root*> open_root(const Options& options, const drain::SlotWish& wish) {
                       "): its parent had a client open before the fork. Open it before the fork, or exec");
   }
   if (Status s = base::make_dirs(options.root); !s.ok()) return s;
-  if (base::is_network_fs(options.root)) {
-    base::log(base::LogLevel::warn, options.root +
-                                        " is on a network file system, where locks and mapped files may not hold: set "
-                                        "MLOPS_HOME to a local folder");
-  }
-  Result<std::unique_ptr<drain::Slot>> slot = drain::acquire_slot(options.root, options.host, wish);
+  Result<base::Placing> placing = prepare_root(options.root);
+  if (!placing.ok()) return placing.status();
+  Result<std::unique_ptr<drain::Slot>> slot = drain::acquire_slot(options.root, options.host, wish, *placing);
   if (!slot.ok()) return slot.status();
   auto root = std::make_unique<Root>();
   root->path = options.root;
   root->options = options;
+  root->placing = *placing;
   Result<Core*> core = start_core(root.get(), std::move(*slot));
   if (!core.ok()) return core.status();
   root->main_core = *core;
@@ -145,7 +161,7 @@ Result<Core*> add_core(Root* root, const std::string& slot_dir) {
   for (Core* core : root->cores) {
     if (core->slot_dir == slot_dir) return core;
   }
-  Result<std::unique_ptr<drain::Slot>> slot = drain::acquire_slot_at(slot_dir);
+  Result<std::unique_ptr<drain::Slot>> slot = drain::acquire_slot_at(slot_dir, root->placing);
   if (!slot.ok()) return slot.status();
   return start_core(root, std::move(*slot));
 }

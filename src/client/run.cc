@@ -403,3 +403,13 @@ Status Run::flush(Level level, Millis deadline) noexcept {
 }
 
 MLOPS_NAMESPACE_END
+
+namespace mlops::client {
+
+Status log_point(RunState* run, std::string_view name, double value, std::int64_t step, std::int64_t ms) {
+  Result<std::uint32_t> key = known_key(run, name);
+  if (!key.ok()) return key.status();
+  return log_checked(*run, *key, value, step, ms);
+}
+
+}  // namespace mlops::client

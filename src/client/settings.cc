@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <optional>
 
+#include "base/lease.h"
 #include "client/env.h"
 #include "client/masked.h"
 #include "http/http.h"
@@ -109,6 +110,16 @@ class Teller {
         !checked.ok()) {
       out_.back().problem = std::string(checked.status().message());
     }
+    const Result<base::Placing> placing = client::place_root(in_force_.root, environment_);
+    std::string journal = "in the root", network = yes_no(base::is_network_root(in_force_.root));
+    if (placing.ok()) {
+      if (!placing->folder.empty()) journal = placing->folder;
+      network = yes_no(placing->network);
+    }
+    add("journal", false, "MLOPS_JOURNAL", environment_.journal, journal);
+    if (!placing.ok()) out_.back().problem = std::string(placing.status().message());
+    add("network_fs", false, "MLOPS_NETWORK_FS", environment_.network_fs, network);
+    add("lease", false, "MLOPS_LEASE_MS", environment_.lease_ms, millis(base::lease_silence()));
     add("deliver", !given_.deliver, "MLOPS_DELIVER", environment_.deliver, yes_no(in_force_.deliver));
   }
 
@@ -124,6 +135,8 @@ class Teller {
     add("retention_days", given_.retention_days != defaults.retention_days, "", "", std::to_string(o.retention_days));
     add("quota_mib", given_.quota_mib != defaults.quota_mib, "", "",
         o.quota_mib == 0 ? "none" : std::to_string(o.quota_mib));
+    add("spool_mib", given_.spool_mib != defaults.spool_mib, "MLOPS_SPOOL_MIB", environment_.spool_mib,
+        o.spool_mib == 0 ? "none" : std::to_string(o.spool_mib));
     add("exit_deadline", given_.exit_deadline != defaults.exit_deadline, "MLOPS_EXIT_DEADLINE_MS",
         environment_.exit_deadline_ms, millis(o.exit_deadline));
     const SystemMetrics& given = given_.system_metrics;
@@ -202,7 +215,7 @@ class Teller {
   void blame() {
     if (problem_.empty()) return;
     for (Setting& setting : out_) {
-      const bool by_variable = !setting.source.empty() && problem_.rfind(setting.source, 0) == 0;
+      const bool by_variable = !setting.source.empty() && problem_.rfind(setting.source + " ", 0) == 0;
       const bool by_field = problem_.rfind("Options::" + setting.name + " ", 0) == 0;
       if (by_variable || by_field) {
         setting.problem = problem_;

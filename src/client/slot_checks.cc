@@ -8,6 +8,8 @@
 
 #include "base/base.h"
 #include "base/file.h"
+#include "base/lease.h"
+#include "base/place.h"
 #include "buffer/buffer.h"
 #include "client/checks.h"
 #include "drain/slot.h"
@@ -41,6 +43,22 @@ void check_clock(const std::vector<drain::SlotInfo>& slots, std::int64_t newest_
                    set_it);
   } else {
     findings->ok("clock", "nothing in the root is from the future");
+  }
+}
+
+// Of slots that other nodes can reach: who works there, and what dead processes left on their nodes.
+void check_nodes(const std::vector<drain::SlotInfo>& slots, Findings* findings) {
+  for (const drain::SlotInfo& slot : slots) {
+    if (slot.alive && base::lease_alive_elsewhere(slot.dir + "/lease")) {
+      findings->ok("slots.lease", slot.dir + ": " + base::lease_holder(slot.dir + "/lease"));
+    }
+    const Result<std::vector<base::Half>> halves = base::read_place(slot.dir);
+    for (std::size_t i = 0; !slot.alive && halves.ok() && i < halves->size(); ++i) {
+      const base::Half& half = (*halves)[i];
+      if (half.here()) continue;
+      findings->mend("slots.journal", slot.dir + ": what was accepted last on " + half.host + " may be in " + half.path,
+                     "run `mlops sync`, or anything that opens this root, on " + half.host + ": it collects that");
+    }
   }
 }
 
@@ -126,6 +144,7 @@ void check_slots(const std::string& root, Findings* findings) {
       findings->mend("slots.written", slot.dir + ": its process cannot write", std::string(trouble.message()));
     }
   }
+  check_nodes(*slots, findings);
   check_clock(*slots, newest, findings);
 }
 

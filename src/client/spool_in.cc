@@ -194,7 +194,9 @@ Status put_artifact(RunState* run, const ArtifactIn& in) {
     size = id->size;
   }
   const buffer::Spool spool(core->slot_dir);
-  if (Status s = base::make_dirs(spool.in()); !s.ok()) return s;
+  if (!base::exists(spool.in())) {
+    if (Status s = base::make_dirs(spool.in()); !s.ok()) return s;
+  }
   Room room(core);
   if (Status s = room.take(size); !s.ok()) return s;
   MLOPS_POINT("spool.begin");
@@ -216,6 +218,7 @@ Status put_artifact(RunState* run, const ArtifactIn& in) {
   if (Status s = append(run, in, name, size, in.pairs); !s.ok()) return s;
   incoming.keep();
   room.keep();
+  if (in.name != nullptr) *in.name = name.hex();
   MLOPS_POINT("spool.appended");
   if (in.move && !in.file.empty() && ::unlink(in.file.c_str()) != 0) {
     base::log(base::LogLevel::warn,

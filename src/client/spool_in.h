@@ -22,6 +22,7 @@ struct ArtifactIn {
   Pairs pairs{};         // of the record (model/artifact.h)
   bool move = false;     // the file is ours: renamed into the spool where that can be, removed elsewhere
   bool later = false;    // the drain reads the file, if it is then still what it is now
+  std::string* name = nullptr;  // set: what the record calls the bytes
   bool checked = false;  // the path was made here and not by a user: it is not checked
 };
 

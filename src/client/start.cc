@@ -190,12 +190,14 @@ class Starter {
                     "run " + row.uid.hex() + " is deleted: `mlops restore` brings it back");
     }
     experiment_ = row.experiment;
+    take_tables(row);
     const Role role = row.attached ? Role::attached : Role::owner;
     return begin(core, row.uid, static_cast<std::int64_t>(row.starts) + 1, role, row.name, row.params, false);
   }
 
   Result<std::shared_ptr<RunState>> attach_row(const model::RunRow& row) {
     experiment_ = row.experiment;
+    take_tables(row);
     return begin(root_->main_core, row.uid, 1, Role::attached, row.name, row.params, false);
   }
 
@@ -323,6 +325,7 @@ class Starter {
 
   Result<std::shared_ptr<RunState>> begin_joined(Core* core, const model::RunRow& row) {
     experiment_ = row.experiment;
+    take_tables(row);
     return begin(core, row.uid, row.starts, Role::joined, row.name, row.params, false);
   }
 
@@ -362,6 +365,13 @@ class Starter {
       }
     }
     tags->emplace_back(kParentTag, id);
+  }
+
+  // Tables that were logged to the run before.
+  void take_tables(const model::RunRow& row) {
+    for (const auto& [key, value] : row.tags) {
+      if (key == kTablesTag) tables_before_ = value;
+    }
   }
 
   // Who and what started the run is said once, at its creation.
@@ -442,6 +452,7 @@ class Starter {
     state->gate = journal::open_gate(core);
     state->generation = state->gate->generation.load(std::memory_order_relaxed);
     core->open_runs.push_back(state);
+    if (!tables_before_.empty()) core->tables.try_emplace(uid, tables_before_);
     if (std::find(core->touched.begin(), core->touched.end(), uid) == core->touched.end()) core->touched.push_back(uid);
     return state;
   }
@@ -461,6 +472,7 @@ class Starter {
   std::string experiment_;
   RunOptions options_;
   std::vector<std::pair<std::string, std::int64_t>> steps_before_;
+  std::string tables_before_;
 };
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <limits>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -15,12 +16,14 @@
 #include "base/base.h"
 #include "buffer/buffer.h"
 #include "client/delivery_target.h"
+#include "client/env.h"
 #include "client/lifecycle.h"
 #include "http/http.h"
 #include "ledger/ledger.h"
 #include "mlflow/mlflow.h"
 #include "mlops/delivery.h"
 #include "model/limits.h"
+#include "store/store.h"
 #include "view/view.h"
 
 namespace mlops::client {
@@ -57,7 +60,7 @@ std::string shorten(const std::string& text) {
 
 class Verifier {
  public:
-  explicit Verifier(Target target) : target_(std::move(target)) {}
+  Verifier(Target target, bool read_artifacts) : target_(std::move(target)), read_artifacts_(read_artifacts) {}
 
   Result<VerifyReport> run(std::string_view run_id) {
     Result<std::unique_ptr<view::View>> view = view::View::open(target_.root);
@@ -104,6 +107,7 @@ class Verifier {
     if (!row.ok()) return row.status();
     report_.evicted += row->evicted_points;
     report_.points_local += row->evicted_points;
+    if (Status s = read_files(**reader, part, snapshot.ok() ? &*snapshot : nullptr); !s.ok()) return s;
     Result<std::vector<buffer::MetricRow>> metrics = (*reader)->metrics(part.row.uid);
     if (!metrics.ok()) return metrics.status();
     std::map<std::uint32_t, Points*> columns;
@@ -146,6 +150,7 @@ class Verifier {
       report_.points_server += history.size();
       for (const model::Point& p : history) ++points[key_of(p)].server;
     }
+    if (Status s = compare_files(remote.artifact_uri); !s.ok()) return s;
     const bool all_delivered = report_.points_waiting == 0;
     compare_pairs("param", local.params, remote.params, &report_.params_checked, all_delivered, true);
     compare_pairs("tag", local.tags, remote.tags, &report_.tags_checked, all_delivered, false);
@@ -170,6 +175,74 @@ class Verifier {
     }
     if (!extras_count) return;
     for (const auto& [key, value] : server) differ("extra", what + " " + key + " = \"" + shorten(value) + "\"");
+  }
+
+  // Files below the run's root. Of two with one path the newer counts; a dead letter is not expected.
+  Status read_files(const buffer::Reader& reader, const view::Part& part, const ledger::Ledger::Snapshot* ledger) {
+    Result<std::vector<buffer::ArtifactRow>> rows = reader.artifacts(part.row.uid);
+    if (!rows.ok()) return rows.status();
+    ledger::ArtifactPlace place;
+    std::set<std::uint64_t> dead;
+    if (ledger != nullptr) {
+      const auto found = ledger->artifacts.find(part.row.uid);
+      if (found != ledger->artifacts.end()) place = found->second;
+      for (const ledger::DeadLetter& letter : ledger->dead) {
+        if (letter.artifact && letter.run == part.row.uid) dead.insert(letter.seq);
+      }
+    }
+    for (const buffer::ArtifactRow& row : *rows) {
+      if (!row.op.parent.zero() || dead.count(row.seq) != 0) continue;
+      if (place.done(row.seq)) {
+        files_[row.op.key] = row.file;
+      } else {
+        ++report_.files_waiting;
+      }
+    }
+    return {};
+  }
+
+  Status compare_files(const std::string& root) {
+    if (files_.empty()) return {};
+    store::Place place;
+    place.artifact_uri = root;
+    place.tracking_uri = target_.destination.uri;
+    place.run_id = report_.server_id;
+    place.credentials = target_.credentials;
+    place.writing = false;
+    Result<std::unique_ptr<store::Store>> store = store::open(place, environment_variable);
+    if (!store.ok()) return store.status();
+    std::map<std::string, std::map<std::string, std::uint64_t>> listed;  // by folder: sizes by path
+    for (const auto& [path, file] : files_) {
+      const auto slash = path.rfind('/');
+      const std::string folder = slash == std::string::npos ? std::string() : path.substr(0, slash);
+      auto [sizes, fresh] = listed.try_emplace(folder);
+      if (fresh) {
+        std::vector<store::Entry> entries;
+        const store::Answer answer = (*store)->list(folder, &entries);
+        if (!answer.ok()) return answer.status;
+        for (const store::Entry& entry : entries) {
+          if (!entry.is_dir) sizes->second[entry.path] = entry.size;
+        }
+      }
+      ++report_.files_checked;
+      const auto there = sizes->second.find(path);
+      if (there == sizes->second.end()) {
+        differ("missing", "artifact " + path);
+      } else if (there->second != file.size) {
+        differ("altered", "artifact " + path + ": " + std::to_string(file.size) + " bytes here, " +
+                              std::to_string(there->second) + " on the server");
+      } else if (read_artifacts_ && file.sha256.size() == 32) {
+        base::Digest digest(base::Digest::Kind::sha256);
+        const auto sink = [&digest](std::uint64_t, std::string_view bytes) {
+          digest.update(bytes);
+          return true;
+        };
+        const store::Answer answer = (*store)->get(path, 0, nullptr, sink, {});
+        if (!answer.ok()) return answer.status;
+        if (digest.finish() != file.sha256) differ("altered", "artifact " + path + ": its bytes have another digest");
+      }
+    }
+    return {};
   }
 
   void compare_points() {
@@ -217,6 +290,8 @@ class Verifier {
   Target target_;
   VerifyReport report_;
   std::map<std::string, Points> points_;
+  std::map<std::string, buffer::FileRow> files_;  // delivered ones, by path
+  const bool read_artifacts_;
 };
 
 }  // namespace
@@ -228,7 +303,7 @@ Result<VerifyReport> verify(std::string_view run_id, const VerifyOptions& option
   client::install_delivery_lifecycle();
   Result<client::Target> target = client::find_target(options.root, options.to, options.credentials);
   if (!target.ok()) return target.status();
-  return client::Verifier(std::move(*target)).run(run_id);
+  return client::Verifier(std::move(*target), options.read_artifacts).run(run_id);
 }
 
 MLOPS_NAMESPACE_END

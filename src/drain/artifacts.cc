@@ -35,6 +35,7 @@ Spooler* Artifacts::spooler() {
 void Artifacts::hash(buffer::ArtifactRow artifact) {
   if (!waiting_.insert(artifact.file.name).second) return;
   ++given_;
+  publish();
   spooler()->hash(std::move(artifact));
 }
 
@@ -50,16 +51,18 @@ Status Artifacts::opened(const buffer::Buffer& buffer, bool known_runs) {
     }
   }
   written_.clear();
-  if (!std::exchange(looked_, true)) look(buffer);
+  if (!std::exchange(looked_, true)) look(buffer, known_runs);
   if (known_runs && !std::exchange(swept_, true)) sweep_contents(buffer);
-  auto unnamed = buffer.unnamed();
+  lost_ = 0;
+  auto unnamed = buffer.unnamed(&lost_);
   if (!unnamed.ok()) return unnamed.status();
   for (buffer::ArtifactRow& artifact : *unnamed) hash(std::move(artifact));
+  publish();
   return {};
 }
 
 /// Once: counts the spool, finishes names whose rows a predecessor wrote, notes what may be left over.
-void Artifacts::look(const buffer::Buffer& buffer) {
+void Artifacts::look(const buffer::Buffer& buffer, bool known_runs) {
   std::uint64_t bytes = 0;
   const auto contents = base::list_dir(spool_.dir());
   if (contents.ok()) {
@@ -78,7 +81,7 @@ void Artifacts::look(const buffer::Buffer& buffer) {
       const auto row = buffer.file(uid);
       if (row.ok()) {
         if (row->lost.empty()) spooler()->name(*row);
-      } else if (unlocked(path)) {
+      } else if (known_runs && unlocked(path)) {
         orphans_.push_back(uid);
       }
     }
@@ -155,12 +158,22 @@ void Artifacts::synced() {
     ++done_;
   }
   written_.clear();
+  publish();
+}
+
+void Artifacts::publish() {
+  slot_->control()->artifacts_waiting.store(given_ - done_, std::memory_order_relaxed);
+  slot_->control()->artifacts_lost.store(lost_, std::memory_order_relaxed);
 }
 
 void Artifacts::freed(buffer::Freed freed) {
   if (!freed.empty()) spooler()->remove(std::move(freed));
 }
 void Artifacts::answer_wish() { spooler()->answer_wish(); }
+
+void Artifacts::wind_down() {
+  if (spooler_ != nullptr) spooler_->wind_down();
+}
 
 void Artifacts::stop() {
   if (spooler_ != nullptr) spooler_->stop();

@@ -32,12 +32,13 @@ class Artifacts {
   void recovered(const buffer::Buffer& buffer, bool whole);
 
   bool anything() const { return !hashed_.empty(); }
-  void take();                       // what the spooler has done
+  void take();                        // what the spooler has done
   void describe(buffer::Beat* beat);  // into the next beat; its number is set
   void written(const buffer::Beat& beat);
   void synced();
   void freed(buffer::Freed freed);
   void answer_wish();
+  void wind_down();  // hashes no more
   void stop();
 
   /// Records seen, and those whose bytes' names are durable, since this process has the slot. Equal: nothing waits.
@@ -48,7 +49,8 @@ class Artifacts {
  private:
   Spooler* spooler();
   void hash(buffer::ArtifactRow artifact);
-  void look(const buffer::Buffer& buffer);
+  void publish();  // on the control page
+  void look(const buffer::Buffer& buffer, bool known_runs);
   void sweep_contents(const buffer::Buffer& buffer);
 
   Slot* const slot_;

@@ -86,6 +86,10 @@ Status Worker::write_some(bool* more) {
   if (Status s = buffer_->write(beat); !s.ok()) return s;
   MLOPS_POINT("drain.written");
   slot_->control()->beat.store(beat_, std::memory_order_release);
+  if (outlet_) {
+    for (const buffer::Beat::RunPart& part : beat.runs) outlet_->touch(part.row.uid);
+    for (const buffer::FileRow& row : beat.files) outlet_->touch(row);
+  }
   artifacts_.written(beat);
   runs_.written(std::move(beat));
   bool pressure = false;
@@ -129,6 +133,8 @@ Status Worker::sync() {
   last_sync_ = base::steady_ms();
   durable_beat_ = upto;
   durable_points_ = points;
+  // Before anybody here can deliver it: what a ledger says is delivered, other nodes have heard of.
+  if (outlet_) outlet_->publish(*buffer_, runs_, upto);
   slot_->control()->durable_beat.store(upto, std::memory_order_release);
   MLOPS_POINT("drain.durable");
   artifacts_.synced();

@@ -46,6 +46,7 @@ class ThreadDrain final : public Drain {
       base::log(base::LogLevel::error, why.to_string());
       shared_->finished = true;
       shared_->end = shared_->failure = shared_->stats.buffer = why;
+      shared_->slot->lease.reset();
       shared_->slot->lock.unlock();
     }
     ::pthread_sigmask(SIG_SETMASK, &before, nullptr);

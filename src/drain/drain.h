@@ -26,6 +26,7 @@ struct DrainOptions {
   std::vector<base::Uid> evict{};  // at close: ended runs that are proved to be everywhere, whatever their age
   bool evict_deleted = false;      // of those also deleted ones that are not proved
   bool end_dead_runs = true;       // runs that a dead process left RUNNING are ended KILLED at their last record
+  bool publish = true;             // for other nodes, where the slot is on a network file system
 };
 
 struct DrainStats {
@@ -33,6 +34,7 @@ struct DrainStats {
   std::uint64_t accepted = 0, merged = 0, buffered = 0, durable = 0;  // points
   std::uint64_t dropped_damaged = 0, dropped_quota = 0, dropped_invalid = 0;
   std::uint64_t disk_bytes = 0;
+  std::uint64_t spool_bytes = 0, artifacts_waiting = 0, artifacts_lost = 0;
   std::uint64_t beats = 0, fsyncs = 0;
 };
 

@@ -58,8 +58,9 @@ Floors floors_of(const std::string& slot_dir, const buffer::Reader& reader, Stat
   return floors;
 }
 
-Proof::Proof(const std::string& root, const std::string& slot_dir, const buffer::Identity& identity)
-    : identity_(identity) {
+Proof::Proof(const std::string& root, const std::string& slot_dir, const buffer::Identity& identity,
+             const buffer::Reader* reader)
+    : reader_(reader), identity_(identity) {
   Status status;
   ledgers_ = ledgers(slot_dir, &status);
   const auto remotes = ledger::Remotes::load(root);
@@ -81,7 +82,17 @@ bool Proof::whole(const model::RunRow& row) const {
              return letter.run == row.uid && letter.state == ledger::DeadLetter::State::retrying;
            });
   };
-  return !ledgers_.empty() && std::all_of(ledgers_.begin(), ledgers_.end(), has);
+  if (ledgers_.empty() || !std::all_of(ledgers_.begin(), ledgers_.end(), has)) return false;
+  if (reader_ == nullptr) return true;
+  const auto artifacts = reader_->artifacts(row.uid);
+  const auto has_files = [&](const ledger::Ledger::Snapshot& snapshot) {
+    const auto place = snapshot.artifacts.find(row.uid);
+    return place != snapshot.artifacts.end() && place->second.buffer_uid == identity_.uid &&
+           place->second.buffer_generation == identity_.generation &&
+           std::all_of(artifacts->begin(), artifacts->end(),
+                       [&](const buffer::ArtifactRow& artifact) { return place->second.done(artifact.seq); });
+  };
+  return artifacts.ok() && (artifacts->empty() || std::all_of(ledgers_.begin(), ledgers_.end(), has_files));
 }
 
 std::uint64_t spool_bytes_of(const buffer::Reader& reader, const base::Uid& run) {
@@ -102,9 +113,9 @@ std::uint64_t usage_without_spools(const std::string& root) {
   return all > spools ? all - spools : 0;
 }
 
-std::vector<base::Uid> evictable(const RetentionOptions& options, const Runs& runs, const buffer::Identity& identity,
+std::vector<base::Uid> evictable(const RetentionOptions& options, const Runs& runs, const buffer::Reader& reader,
                                  std::uint64_t slot_bytes) {
-  const Proof proof(options.root, options.slot_dir, identity);
+  const Proof proof(options.root, options.slot_dir, reader.identity(), &reader);
   std::vector<const model::RunRow*> ended;
   std::uint64_t kept_points = 0;
   for (const auto& run : runs.all()) {

@@ -24,12 +24,16 @@ Floors floors_of(const std::string& slot_dir, const buffer::Reader& reader, Stat
 /// ledger or the list of remotes cannot be read, and while no destination is known: then the buffer is the store.
 class Proof {
  public:
-  Proof(const std::string& root, const std::string& slot_dir, const buffer::Identity& identity);
-  /// Every record of the run is delivered or given up everywhere, and none is to be sent once more.
+  /// `reader`, which must live as long, shows a run's artifacts; null: they are not looked at, and whoever evicts does.
+  Proof(const std::string& root, const std::string& slot_dir, const buffer::Identity& identity,
+        const buffer::Reader* reader = nullptr);
+  /// Every record of the run is delivered or given up everywhere, and none is to be sent once more. So are
+  /// all of its artifacts.
   bool whole(const model::RunRow& row) const;
 
  private:
   std::vector<ledger::Ledger::Snapshot> ledgers_;  // empty: nothing is proved
+  const buffer::Reader* reader_;
   buffer::Identity identity_;
 };
 
@@ -46,7 +50,7 @@ std::uint64_t usage_without_spools(const std::string& root);
 
 /// Ended runs that every known destination has whole and that are too old or in the way, oldest end first. None while
 /// no destination is known: then the buffer is the store.
-std::vector<base::Uid> evictable(const RetentionOptions& options, const Runs& runs, const buffer::Identity& identity,
+std::vector<base::Uid> evictable(const RetentionOptions& options, const Runs& runs, const buffer::Reader& reader,
                                  std::uint64_t slot_bytes);
 
 }  // namespace mlops::drain

@@ -69,7 +69,7 @@ Result<base::Mapping> own_control(const std::string& slot_dir) {
   return map;
 }
 
-Result<std::unique_ptr<Slot>> make_slot(const std::string& host_dir) {
+Result<std::unique_ptr<Slot>> make_slot(const std::string& host_dir, const base::Placing& placing) {
   for (int tries = 0; tries < 1000; ++tries) {
     const std::string dir = host_dir + "/" + new_slot_name();
     if (::mkdir(dir.c_str(), 0700) != 0) {
@@ -77,7 +77,7 @@ Result<std::unique_ptr<Slot>> make_slot(const std::string& host_dir) {
       return base::errno_status(errno, "make the folder", dir);
     }
     MLOPS_POINT("drain.slot.made");
-    auto slot = acquire_slot_at(dir);
+    auto slot = acquire_slot_at(dir, placing);
     // Another starting process may have found the new folder first: then that one is its, and we make another.
     if (slot.ok() || slot.status().code() != StatusCode::unavailable) return slot;
   }
@@ -107,27 +107,131 @@ Result<std::vector<SlotInfo>> find_slots(const std::string& root) {
     for (const std::string& name : *names) {
       if (!is_slot_name(name)) continue;
       const std::string dir = root + "/" + host + "/" + name;
-      found.push_back({dir, host, base::FileLock::is_held(dir + "/lock")});
+      found.push_back({dir, host, base::is_slot_alive(dir)});
     }
   }
   return found;
 }
 
-Result<std::unique_ptr<Slot>> acquire_slot_at(const std::string& slot_dir) {
+namespace {
+
+std::string lease_of(const std::string& slot_dir) { return slot_dir + "/lease"; }
+
+/// Finds the slot's halves, and makes one where this process would have it. Under the slot's lock.
+Status find_homes(const base::Placing& placing, Slot* slot) {
+  auto halves = base::read_place(slot->dir);
+  if (!halves.ok()) return halves.status();
+  std::vector<base::Half> kept;
+  const base::Half* current = nullptr;
+  bool changed = false;
+  for (base::Half& half : *halves) {
+    const bool here = half.here();
+    if (!here && half.host == base::host_name() && base::exists(half.path.substr(0, half.path.find("/mlops-")))) {
+      base::log(base::LogLevel::warn,
+                "the folder " + half.path +
+                    " is gone (a temporary folder that was cleared?): what was accepted there and "
+                    "not yet buffered is lost; MLOPS_JOURNAL names a folder that stays");
+      changed = true;
+      continue;
+    }
+    if (!here) {
+      base::log(base::LogLevel::warn, slot->dir + ": what its process on " + half.host +
+                                          " accepted last may still be in " + half.path +
+                                          " there; the next process on that node that opens this root "
+                                          "collects it");
+      slot->far.push_back(half);
+    }
+    kept.push_back(std::move(half));
+  }
+  for (base::Half& half : base::find_halves(placing, slot->dir)) {
+    if (std::any_of(kept.begin(), kept.end(), [&](const auto& known) { return known.token == half.token; })) continue;
+    kept.push_back(std::move(half));
+    changed = true;
+  }
+  // Journals go where this process wants them: an older half may be in a folder that is about to be cleared.
+  for (const base::Half& half : kept) {
+    const bool wanted = placing.folder.empty() ? half.path == slot->dir : half.in(placing);
+    if (current == nullptr && wanted && half.here()) current = &half;
+  }
+  if (current != nullptr) {
+    slot->local = current->path;
+  } else if (placing.folder.empty() && kept.empty()) {
+    slot->local = slot->dir;
+  } else {
+    auto made = placing.folder.empty() ? base::slot_as_half(slot->dir) : base::make_half(placing, slot->dir);
+    if (!made.ok()) return made.status();
+    slot->local = made->path;
+    kept.insert(kept.begin(), std::move(*made));
+    changed = true;
+  }
+  if (current != nullptr && current != &kept.front()) {
+    std::rotate(kept.begin(), kept.begin() + (current - kept.data()), kept.begin() + (current - kept.data()) + 1);
+    changed = true;
+  }
+  MLOPS_POINT("drain.slot.placed");
+  if (changed) {
+    if (Status s = base::write_place(slot->dir, kept); !s.ok()) return s;
+  }
+  slot->homes = {slot->local};
+  for (const base::Half& half : kept) {
+    if (half.path != slot->local && half.here()) slot->homes.push_back(half.path);
+  }
+  if (slot->local != slot->dir && base::exists(slot->dir + "/journal")) slot->homes.push_back(slot->dir);
+  return {};
+}
+
+}  // namespace
+
+Status Slot::hold_again() {
+  if (lease == nullptr || lease->held()) return {};
+  lease.reset();  // what is lost is not given back
+  auto taken = base::Lease::take(lease_of(dir));
+  if (taken.ok()) lease = std::move(*taken);
+  return taken.status();
+}
+
+void Slot::tidy() {
+  auto halves = base::read_place(dir);
+  if (!halves.ok() || halves->empty()) return;
+  std::vector<base::Half> left, going;
+  for (const base::Half& half : *halves) (half.here() ? going : left).push_back(half);
+  if (going.empty()) return;
+  // Off the list first: who begins a journal there looks at the list after it (client/end.cc). One that is not empty
+  // comes back; after a death in between, find_homes finds it.
+  if (Status s = base::write_place(dir, left); !s.ok()) return;
+  MLOPS_POINT("drain.slot.tidy");
+  std::vector<base::Half> stay;
+  for (const base::Half& half : going) {
+    if (half.path != dir && !base::remove_half(half)) stay.push_back(half);
+  }
+  if (stay.empty()) return;
+  stay.insert(stay.end(), left.begin(), left.end());
+  base::write_place(dir, stay).ignore();
+}
+
+Result<std::unique_ptr<Slot>> acquire_slot_at(const std::string& slot_dir, const base::Placing& placing) {
   auto lock = base::FileLock::try_lock(slot_dir + "/lock");
   if (!lock.ok()) return lock.status();
   MLOPS_POINT("drain.slot.locked");
-  auto control = own_control(slot_dir);
-  if (!control.ok()) return control.status();
-  if (Status s = base::make_dirs(slot_dir + "/journal"); !s.ok()) return s;
   auto slot = std::make_unique<Slot>();
   slot->dir = slot_dir;
+  slot->network = placing.network || base::is_network_root(base::root_of_slot(slot_dir));
+  if (slot->network) {
+    auto lease = base::Lease::take(lease_of(slot_dir));
+    if (!lease.ok()) return lease.status();
+    slot->lease = std::move(*lease);
+  }
+  if (Status s = find_homes(placing, slot.get()); !s.ok()) return s;
+  auto control = own_control(slot->local);
+  if (!control.ok()) return control.status();
+  if (Status s = base::make_dirs(slot->local + "/journal"); !s.ok()) return s;
   slot->lock = std::move(*lock);
   slot->control_map = std::move(*control);
   return slot;
 }
 
-Result<std::unique_ptr<Slot>> acquire_slot(const std::string& root, const std::string& host, const SlotWish& wish) {
+Result<std::unique_ptr<Slot>> acquire_slot(const std::string& root, const std::string& host, const SlotWish& wish,
+                                           const base::Placing& placing) {
   const std::string host_dir = root + "/" + folder_name(host);
   if (Status s = base::make_dirs(host_dir); !s.ok()) return s;
   auto names = base::list_dir(host_dir);
@@ -135,6 +239,13 @@ Result<std::unique_ptr<Slot>> acquire_slot(const std::string& root, const std::s
   std::vector<std::string> dirs;
   for (const std::string& name : *names) {
     if (is_slot_name(name)) dirs.push_back(host_dir + "/" + name);
+  }
+  if (!placing.folder.empty()) {  // what dead processes left on this node first: nobody else can collect it
+    const auto left_here = [](const std::string& dir) {
+      const auto halves = base::read_place(dir);
+      return halves.ok() && std::any_of(halves->begin(), halves->end(), [](const auto& half) { return half.here(); });
+    };
+    std::stable_partition(dirs.begin(), dirs.end(), left_here);
   }
   if (!wish.run.zero()) {
     std::stable_partition(dirs.begin(), dirs.end(), [&](const std::string& dir) { return holds_run(dir, wish.run); });
@@ -147,14 +258,14 @@ Result<std::unique_ptr<Slot>> acquire_slot(const std::string& root, const std::s
     if (!wish.owns_job) dirs.erase(dirs.begin(), rest);
   }
   for (const std::string& dir : dirs) {
-    auto slot = acquire_slot_at(dir);
+    auto slot = acquire_slot_at(dir, placing);
     if (slot.ok()) return slot;
     if (slot.status().code() != StatusCode::unavailable) {
       base::log(base::LogLevel::warn, "slot " + dir + " is passed over: " + std::string(slot.status().message()));
     }
     if (slot.status().code() == StatusCode::resource_exhausted) return slot.status();
   }
-  return make_slot(host_dir);
+  return make_slot(host_dir, placing);
 }
 
 Status mark_slot(const std::string& slot_dir, const std::string& job) {
@@ -166,13 +277,16 @@ Status mark_slot(const std::string& slot_dir, const std::string& job) {
 namespace {
 
 Result<base::Mapping> checked_control(const std::string& slot_dir, bool writable) {
-  auto map = base::Mapping::open(slot_dir + "/control", writable, kPage);
+  const Result<std::string> local = base::local_half(slot_dir);
+  if (!local.ok()) return local.status();
+  auto map = base::Mapping::open(*local + "/control", writable, kPage);
   if (!map.ok()) return map.status();
   const auto* control = reinterpret_cast<const journal::Control*>(map->data());
-  if (map->size() < sizeof(journal::Control) || __atomic_load_n(&control->magic, __ATOMIC_ACQUIRE) != kControlMagic ||
-      control->version > kControlVersion) {
-    return Status(StatusCode::data_loss, slot_dir + "/control is no control page of this version");
-  }
+  if (map->size() < sizeof(journal::Control) || __atomic_load_n(&control->magic, __ATOMIC_ACQUIRE) != kControlMagic)
+    return Status(StatusCode::data_loss, slot_dir + "/control is no control page");
+  if (control->version > kControlVersion)
+    return Status(StatusCode::failed_precondition,
+                  slot_dir + " was written by a newer version of mlops; use that version, or another root");
   return map;
 }
 
@@ -180,6 +294,13 @@ Result<base::Mapping> checked_control(const std::string& slot_dir, bool writable
 
 Result<base::Mapping> open_control(const std::string& slot_dir) { return checked_control(slot_dir, false); }
 Result<base::Mapping> join_control(const std::string& slot_dir) { return checked_control(slot_dir, true); }
+
+SpoolState spool_state(const std::string& slot_dir) {
+  const auto map = open_control(slot_dir);
+  if (!map.ok()) return {};
+  const auto* control = reinterpret_cast<const journal::Control*>(map->data());
+  return {control->spool_bytes.load(), control->artifacts_waiting.load(), control->artifacts_lost.load()};
+}
 
 Status buffer_trouble(const SlotInfo& slot) {
   if (!slot.alive) return {};

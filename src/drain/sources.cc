@@ -20,7 +20,8 @@ std::vector<journal::Cursor> of_writer(const std::vector<model::JournalCursor>& 
 
 }  // namespace
 
-Sources::Sources(std::string slot_dir, journal::Writer* own) : slot_dir_(std::move(slot_dir)), own_writer_(own) {}
+Sources::Sources(std::vector<std::string> homes, bool far, journal::Writer* own)
+    : homes_(std::move(homes)), far_(far), own_writer_(own) {}
 
 Source* Sources::add(std::unique_ptr<journal::Collector> collector, std::string dir, bool own, bool dead) {
   auto source = std::make_unique<Source>();
@@ -40,7 +41,8 @@ Status Sources::restart(const buffer::Reader& reader) {
   persisted_ = std::move(*cursors);
   const bool first = sources_.empty();
   if (first && own_writer_ != nullptr) {
-    own_ = add(journal::Collector::of(own_writer_), slot_dir_ + "/journal/" + own_writer_->uid().hex(), true, false);
+    own_ =
+        add(journal::Collector::of(own_writer_), homes_.front() + "/journal/" + own_writer_->uid().hex(), true, false);
   } else {
     for (const auto& source : sources_) {
       source->keys.forget_runs();
@@ -52,11 +54,13 @@ Status Sources::restart(const buffer::Reader& reader) {
     going_.clear();
   }
   find_all(first);
-  if (first) {
-    // Cursors whose folder is gone: the process died between the removal and the beat that was to delete them.
+  if (first && !far_) {
+    // Cursors whose folder is gone: the process died between the removal and the beat that was to delete them. Not
+    // while another node may have it: collected there without its cursors, all of it would come a second time.
     for (const model::JournalCursor& c : persisted_) {
       if (holds(c.writer) || std::find(gone_.begin(), gone_.end(), c.writer) != gone_.end()) continue;
-      if (!base::exists(slot_dir_ + "/journal/" + c.writer.hex())) gone_.push_back(c.writer);
+      const auto has = [&](const std::string& home) { return base::exists(home + "/journal/" + c.writer.hex()); };
+      if (std::none_of(homes_.begin(), homes_.end(), has)) gone_.push_back(c.writer);
     }
   }
   return {};
@@ -67,7 +71,11 @@ bool Sources::holds(const base::Uid& writer) const {
 }
 
 void Sources::find_all(bool first) {
-  const auto found = journal::find_journals(slot_dir_);
+  for (const std::string& home : homes_) find_in(home, first);
+}
+
+void Sources::find_in(const std::string& home, bool first) {
+  const auto found = journal::find_journals(home);
   if (!found.ok()) {
     base::log(base::LogLevel::warn, "looking for journals: " + found.status().to_string());
     return;
@@ -87,7 +95,7 @@ void Sources::find_all(bool first) {
 
 bool Sources::folder_changed() {
   struct stat st{};
-  if (::stat((slot_dir_ + "/journal").c_str(), &st) != 0) return false;
+  if (::stat((homes_.front() + "/journal").c_str(), &st) != 0) return false;
   const std::int64_t mtime = std::int64_t{st.st_mtim.tv_sec} * 1'000'000'000 + st.st_mtim.tv_nsec;
   if (mtime == seen_mtime_ns_ && base::now_ms() * 1'000'000 - mtime > kTickNs) return false;
   seen_mtime_ns_ = mtime;

@@ -31,7 +31,8 @@ struct Source {
 
 class Sources {
  public:
-  Sources(std::string slot_dir, journal::Writer* own);
+  /// `homes`: folders with journals, the first one that of `own` and of new ones. `far`: other nodes have more.
+  Sources(std::vector<std::string> homes, bool far, journal::Writer* own);
 
   /// After the database was opened (again): every journal goes on from the cursors the database has.
   Status restart(const buffer::Reader& reader);
@@ -54,14 +55,16 @@ class Sources {
   void written(bool pressure, std::uint64_t others_points);
   /// All that was written is durable: segments go back, finished journals are removed. True when one was removed.
   bool synced();
-  bool whole() const { return broken_.empty(); }  // every journal could be opened
+  bool whole() const { return broken_.empty() && !far_; }  // every journal there is could be opened
   bool has_gone() const { return !gone_.empty(); }
 
  private:
   Source* add(std::unique_ptr<journal::Collector> collector, std::string dir, bool own, bool dead);
   void find_all(bool first);
+  void find_in(const std::string& home, bool first);
 
-  const std::string slot_dir_;
+  const std::vector<std::string> homes_;
+  const bool far_;
   journal::Writer* const own_writer_;
   std::vector<std::unique_ptr<Source>> sources_;
   Source* own_ = nullptr;

@@ -65,12 +65,20 @@ Spooler::Spooler(const std::string& slot_dir, journal::Control* control, std::ui
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
+void Spooler::wind_down() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_.store(true, std::memory_order_relaxed);
+  }
+  changed_.notify_all();
+}
+
 void Spooler::stop() {
+  wind_down();
   {
     const std::lock_guard lock(mutex_);
     stopped_ = true;
   }
-  stopping_.store(true, std::memory_order_relaxed);
   changed_.notify_all();
   if (thread_.joinable()) thread_.join();
 }
@@ -99,9 +107,10 @@ void Spooler::main() {
   std::unique_lock lock(mutex_);
   for (;;) {
     changed_.wait(lock, [this] { return stopped_ || !tasks_.empty(); });
-    if (stopped_) return;
+    if (tasks_.empty()) return;
     const Task task = std::move(tasks_.front());
     tasks_.pop_front();
+    if (task.kind == Kind::hash && stopping_.load(std::memory_order_relaxed)) continue;
     lock.unlock();
     bool done = true;
     switch (task.kind) {
@@ -121,14 +130,14 @@ void Spooler::main() {
     }
     lock.lock();
     const bool more = done && !tasks_.empty() && tasks_.front().kind == Kind::hash && unsettled_.size() < kTogether;
-    if (!more && !unsettled_.empty() && !stopped_) {
+    if (!more && !unsettled_.empty()) {
       lock.unlock();
       settle();
       lock.lock();
     }
     if (done) continue;
     tasks_.push_front(task);
-    changed_.wait_for(lock, kAgain, [this] { return stopped_; });
+    changed_.wait_for(lock, kAgain, [this] { return stopping_.load(std::memory_order_relaxed); });
   }
 }
 
@@ -176,8 +185,7 @@ Status Spooler::read_source(const buffer::ArtifactRow& artifact, buffer::FileRow
   id.ctime_ns = number<std::int64_t>(pairs, model::kSourceCtime);
   id.size = row->size;
   if (most_bytes_ != 0 && control_->spool_bytes.load() + id.size > most_bytes_) {
-    return Status(StatusCode::failed_precondition,
-                  "the spool was full (spool_mib) when " + source + " was to be read");
+    return Status(StatusCode::failed_precondition, "the spool was full (spool_mib) when " + source + " was to be read");
   }
   if (Status s = base::make_dirs(spool_.in()); !s.ok()) return s;
   // Under another name until it is whole: a death leaves no half of it.

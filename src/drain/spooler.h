@@ -39,7 +39,9 @@ class Spooler {
 
   /// Rows of files that were hashed, or lost, since the last call; in order, one for each hash().
   std::vector<buffer::FileRow> take();
-  /// Ends the thread; what is not done is left for the next process. Waits for one read or write.
+  /// Nothing is hashed any more: that is left for the next process. Names and removals go on.
+  void wind_down();
+  /// wind_down, and the thread ends when it has done the rest. Waits for it.
   void stop();
 
  private:

@@ -58,6 +58,14 @@ void Worker::write_summary(bool now) {
   shared_->call_back();
 }
 
+/// What deliverers on other nodes have passed goes; what they lack is published again, new beats or none.
+void Worker::look_at_outbox(bool now) {
+  if (!outlet_) return;
+  if (!summary_dirty_) outlet_->summary_written();
+  outlet_->look(runs_, now && closing_);
+  if (outlet_->waits() && durable_beat_ >= beat_) outlet_->publish(*buffer_, runs_, beat_);
+}
+
 void Worker::check_quota() {
   if (options_.client.quota_mib == 0 || options_.root.empty()) return;
   const std::int64_t now = base::steady_ms();
@@ -81,7 +89,7 @@ Status Worker::evict() {
   const RetentionOptions options{options_.root, slot_->dir, options_.client.retention_mib,
                                  options_.client.retention_days,
                                  [this](const base::Uid& run) { return spool_bytes_of(*buffer_, run); }};
-  for (const base::Uid& uid : evictable(options, runs_, buffer_->identity(), buffer_->disk_bytes())) {
+  for (const base::Uid& uid : evictable(options, runs_, *buffer_, buffer_->disk_bytes())) {
     if (Status s = evict_run(uid); !s.ok()) return s;
   }
   return {};
@@ -112,11 +120,12 @@ Status Worker::make_room() {
   const std::uint64_t used = slot_->control()->spool_bytes.load();
   std::uint64_t over = most != 0 && used + wanted > most ? used + wanted - most : 0;
   if (over > 0 && !options_.root.empty()) {
-    const Proof proof(options_.root, slot_->dir, buffer_->identity());
+    const Proof proof(options_.root, slot_->dir, buffer_->identity(), buffer_.get());
     std::vector<const model::RunRow*> ended;
     for (const auto& run : runs_.all()) {
       const model::RunRow& row = run->row;
-      if (row.status != RunStatus::running && row.end_ms > 0 && !run->touched && proof.whole(row)) ended.push_back(&row);
+      if (row.status != RunStatus::running && row.end_ms > 0 && !run->touched && proof.whole(row))
+        ended.push_back(&row);
     }
     std::sort(ended.begin(), ended.end(), [](const auto* a, const auto* b) { return a->end_ms < b->end_ms; });
     for (const model::RunRow* row : ended) {
@@ -138,7 +147,7 @@ Status Worker::make_room() {
 /// Who asked saw the files of a slot that was not his; now it is, and everything is looked at again.
 Status Worker::evict_asked() {
   if (options_.evict.empty()) return {};
-  const Proof proof(options_.root, slot_->dir, buffer_->identity());
+  const Proof proof(options_.root, slot_->dir, buffer_->identity(), buffer_.get());
   for (const base::Uid& uid : options_.evict) {
     const RunState* run = runs_.find(uid);
     if (run == nullptr || run->row.status == RunStatus::running || run->row.end_ms <= 0) continue;

@@ -20,8 +20,17 @@ Worker::Worker(std::shared_ptr<Shared> shared)
       slot_(shared_->slot.get()),
       writer_(shared_->writer),
       options_(shared_->options),
-      sources_(slot_->dir, writer_),
-      artifacts_(slot_, options_.client.spool_mib << 20, [shared = shared_.get()] { shared->ring(); }) {}
+      sources_(slot_->homes, !slot_->far.empty(), writer_),
+      artifacts_(slot_, options_.client.spool_mib << 20, [shared = shared_.get()] { shared->ring(); }) {
+  if (slot_->network && options_.publish) outlet_ = std::make_unique<Outlet>(slot_->dir);
+}
+
+/// Another node that took the slot while this process was not heard of has the database until it lets it go. What is
+/// logged meanwhile waits in the journal.
+Status Worker::may_write() {
+  if (slot_->hold()) return {};
+  return Status(StatusCode::unavailable, "another node has taken the slot, or the file system does not answer");
+}
 
 Worker::Asked Worker::asked() {
   const std::lock_guard lock(shared_->mutex);
@@ -34,6 +43,7 @@ Worker::Asked Worker::asked() {
 }
 
 Status Worker::open() {
+  if (Status s = slot_->hold_again(); !s.ok()) return s;
   auto opened = buffer::Buffer::open(slot_->dir);
   if (!opened.ok()) return opened.status();
   std::unique_ptr<buffer::Buffer> fresh = std::move(*opened);
@@ -52,12 +62,15 @@ Status Worker::open() {
   if (Status s = runs_.load(*fresh); !s.ok()) return s;
   if (Status s = artifacts_.opened(*fresh, !runs_.all().empty()); !s.ok()) return s;
   if (Status s = sources_.restart(*fresh); !s.ok()) return s;
-  // Everything in the database becomes durable now, whichever beat wrote it: so the beat goes on above them all. Beats
-  // are counted in microseconds of the clock where the control page has lost its place (power loss).
+  // Everything in the database becomes durable now, whichever beat wrote it: so the beat goes on above them all, also
+  // where the control page has lost its place (power loss) or is of another node. Beats begin at the clock, in
+  // microseconds.
   if (Status s = fresh->sync(); !s.ok()) return s;
   journal::Control* control = slot_->control();
   const auto clock = static_cast<std::uint64_t>(base::now_ms()) * 1000;
-  beat_ = std::max({beat_ + 1, control->beat.load() + 1, control->durable_beat.load() + 1, clock});
+  const Result<std::uint64_t> newest = fresh->newest_beat();
+  if (!newest.ok()) return newest.status();
+  beat_ = std::max({beat_ + 1, *newest + 1, control->beat.load() + 1, control->durable_beat.load() + 1, clock});
   const base::Uid uid = fresh->identity().uid;
   if (std::memcmp(control->buffer_uid, uid.bytes.data(), uid.bytes.size()) != 0) {
     control->durable_beat.store(0);
@@ -69,6 +82,8 @@ Status Worker::open() {
   durable_points_ = runs_.totals().stored;
   buffer_ = std::move(fresh);
   runs_.set_history(buffer_.get());
+  if (outlet_) outlet_->restart(runs_, buffer_->identity(), beat_);
+  if (slot_->network && !outlet_) Outlet::clear(slot_->dir);
   if (opened_at_ == 0) opened_at_ = base::steady_ms();
   last_sync_ = base::steady_ms();
   summary_dirty_ = true;
@@ -139,6 +154,7 @@ std::int64_t Worker::wait_ms() const {
   std::int64_t next = last_beat_ + std::clamp<std::int64_t>(options_.client.beat.count(), 10, 10'000);
   if (durable_beat_ < beat_) next = std::min(next, last_sync_ + kFsyncMs);
   if (shared_->polling.load(std::memory_order_relaxed)) next = std::min(next, now + kBusyPollMs);
+  if (slot_->network) next = std::min(next, now + kLookMs);  // the lease, and what other nodes have read
   if (sources_.others()) next = std::min(next, now + kChildPollMs);
   if (shared_->forked.load(std::memory_order_relaxed)) next = std::min(next, now + kForkedPollMs);
   return std::max<std::int64_t>(0, next - now);
@@ -146,7 +162,8 @@ std::int64_t Worker::wait_ms() const {
 
 /// The newest flush whose records are durable, and so are the bytes and names of artifacts recorded before it.
 std::uint64_t Worker::answered_durable(std::uint64_t flush, bool durable) {
-  if (durable_goals_.empty() || durable_goals_.back().first < flush) durable_goals_.emplace_back(flush, artifacts_.given());
+  if (durable_goals_.empty() || durable_goals_.back().first < flush)
+    durable_goals_.emplace_back(flush, artifacts_.given());
   std::uint64_t newest = 0;
   while (durable && !durable_goals_.empty() && durable_goals_.front().second <= artifacts_.done()) {
     newest = durable_goals_.front().first;
@@ -160,8 +177,8 @@ void Worker::answer(const Asked& a, bool durable) {
   shared_->buffered_flush = std::max(shared_->buffered_flush, a.flush);
   shared_->durable_flush = std::max(shared_->durable_flush, answered_durable(a.flush, durable));
   shared_->recovered = !sources_.others();
-  shared_->settled = shared_->recovered && !(dead_runs_open_ && options_.end_dead_runs) &&
-                     artifacts_.given() == artifacts_.done();
+  shared_->settled =
+      shared_->recovered && !(dead_runs_open_ && options_.end_dead_runs) && artifacts_.given() == artifacts_.done();
   shared_->changed.notify_all();
 }
 
@@ -182,6 +199,9 @@ void Worker::publish_stats() {
     disk_bytes_ = buffer_->disk_bytes();
   }
   s.disk_bytes = disk_bytes_;
+  s.spool_bytes = slot_->control()->spool_bytes.load();
+  s.artifacts_waiting = artifacts_.given() - artifacts_.done();
+  s.artifacts_lost = artifacts_.lost();
   s.beats = beats_;
   s.fsyncs = fsyncs_;
   const std::lock_guard lock(shared_->mutex);
@@ -195,6 +215,9 @@ void Worker::run() {
     closing_ = a.closing;
     if (!buffer_ && (a.buffered || a.durable || closing_ || base::steady_ms() >= retry_at_)) {
       if (Status s = open(); !s.ok()) fail(s, a);
+    }
+    if (buffer_) {
+      if (Status s = may_write(); !s.ok()) fail(s, a);
     }
     if (buffer_) {
       const std::int64_t now = base::steady_ms();
@@ -220,6 +243,7 @@ void Worker::run() {
         publish_stats();
         answer(a, durable_beat_ >= beat_);
       }
+      if (s.ok()) look_at_outbox(look);
     }
     if (closing_) break;
     shared_->sleep(wait_ms());
@@ -230,13 +254,14 @@ void Worker::run() {
 void Worker::close() {
   Status end = buffer_status_;
   if (buffer_) {
-    artifacts_.stop();
+    artifacts_.wind_down();
     // Once more: journals that turn out finished are removed, and then their cursors.
     for (int i = 0; i < 2 && end.ok(); ++i) {
       end = beat();
       if (end.ok()) end = sync();
     }
     if (end.ok()) end = evict_asked();
+    artifacts_.stop();
     write_summary(true);
     publish_stats();
     shared_->facade->set(nullptr, Status(StatusCode::failed_precondition, "the buffer is closed"));
@@ -245,9 +270,13 @@ void Worker::close() {
     if (end.ok()) end = closed;
     buffer_.reset();
     MLOPS_POINT("drain.closed");
+    if (slot_->network && slot_->hold()) Outlet::clear(slot_->dir);
+    // A forked child may begin a journal there at any time.
+    if (end.ok() && slot_->hold() && !shared_->forked.load()) slot_->tidy();
   }
   if (ticker_) journal::set_ticker(false);
   const std::lock_guard lock(shared_->mutex);
+  slot_->lease.reset();
   slot_->lock.unlock();
   shared_->finished = true;
   shared_->end = end;

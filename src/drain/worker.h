@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "drain/artifacts.h"
+#include "drain/outlet.h"
 #include "drain/runs.h"
 #include "drain/shared.h"
 #include "drain/sources.h"
@@ -37,6 +38,7 @@ class Worker {
   void answer(const Asked& asked, bool durable);
   std::uint64_t answered_durable(std::uint64_t flush, bool durable);
   void well_again();
+  Status may_write();                        // the lease of a slot on a network file system
   void say_to_others(const Status& buffer);  // on the control page: other processes cannot see our health
   void publish_stats();
 
@@ -55,6 +57,7 @@ class Worker {
   Status evict_run(const base::Uid& uid);
   Status make_room();
   void follow_rate();
+  void look_at_outbox(bool now);
 
   const std::shared_ptr<Shared> shared_;
   Slot* const slot_;
@@ -62,6 +65,7 @@ class Worker {
   const DrainOptions& options_;
 
   std::unique_ptr<buffer::Buffer> buffer_;
+  std::unique_ptr<Outlet> outlet_;  // null: nobody reads from another node
   Runs runs_;
   Sources sources_;
   Artifacts artifacts_;

@@ -16,8 +16,10 @@
 #include <tuple>
 
 #include "base/base.h"
+#include "http/auth.h"
 #include "http/head.h"
 #include "http/http.h"
+#include "http/sigv4.h"
 #include "http/transfer.h"
 #include "http/uri.h"
 
@@ -51,12 +53,10 @@ void append(std::unique_ptr<curl_slist, SlistFree>* list, const std::string& lin
   }
 }
 
-bool has_control(std::string_view text) {
-  return std::any_of(text.begin(), text.end(),
-                     [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; });
-}
-
 std::time_t read_date(const char* text) { return curl_getdate(text, nullptr); }
+
+constexpr const char* kWantsOne =
+    ", or does it want a client certificate that it trusts (MLFLOW_TRACKING_CLIENT_CERT_PATH)?";
 
 class CurlConnection final : public Connection {
  public:
@@ -68,7 +68,7 @@ class CurlConnection final : public Connection {
     multi_.reset(curl_multi_init());
     if (!easy_ || !multi_) return {StatusCode::resource_exhausted, "no memory for an HTTP connection"};
     curl_multi_setopt(multi_.get(), CURLMOPT_MAXCONNECTS, 2L);  // ours, and one elsewhere
-    check_credentials();
+    auth_ = choose_auth(credentials_, uri_);
     if (credentials_.insecure_tls && uri_.scheme == "https")
       base::log(base::LogLevel::warn, "TLS certificates of " + uri_.host + " are NOT verified (insecure_tls is set)");
     return {};
@@ -76,14 +76,14 @@ class CurlConnection final : public Connection {
 
   Response send(const Request& request) override {
     if (request.elsewhere) return exchange(request);
-    if (!unusable_.ok()) return refusal(unusable_);
-    const bool use_callback = mode_ == Auth::callback;
-    if (use_callback && token_.empty()) token_ = ask_token();
+    if (!auth_.unusable.ok()) return refusal(auth_.unusable);
+    const bool use_callback = auth_.kind == Auth::Kind::callback;
+    if (use_callback && auth_.token.empty()) auth_.token = ask_token(credentials_);
     Response response = exchange(request);
     if (use_callback && response.fate == Fate::answered && response.status == 401) {
-      std::string again = ask_token();  // a 401 was not executed: repeating is safe
-      if (!again.empty() && again != token_) {
-        token_ = std::move(again);
+      std::string again = ask_token(credentials_);  // a 401 was not executed: repeating is safe
+      if (!again.empty() && again != auth_.token) {
+        auth_.token = std::move(again);
         response = exchange(request);
       }
     }
@@ -98,53 +98,6 @@ class CurlConnection final : public Connection {
   std::uint64_t bytes_sent() const override { return bytes_sent_.load(std::memory_order_relaxed); }
 
  private:
-  enum class Auth { none, basic, bearer, callback, sigv4 };
-
-  void check_credentials() {
-    const Credentials& c = credentials_;
-    if (c.aws_sigv4) {
-      mode_ = Auth::sigv4;
-    } else if (!c.username.empty() && !c.password.empty()) {
-      mode_ = Auth::basic;
-    } else if (!c.token.empty()) {
-      mode_ = Auth::bearer;
-    } else if (c.token_callback) {
-      mode_ = Auth::callback;
-    }
-    if (mode_ == Auth::bearer || mode_ == Auth::sigv4) token_ = std::string(strip(c.token));
-    auto unusable = [&](const std::string& why) {
-      unusable_ = Status(StatusCode::failed_precondition, uri_.text() + ": " + why);
-    };
-    if (mode_ != Auth::none && uri_.scheme == "http" && !c.allow_plain_http && !is_loopback(uri_.host))
-      return unusable(
-          "credentials would travel in clear text over http. Use an https URI, or set "
-          "Credentials::allow_plain_http if that network is trusted");
-    if (has_control(token_)) return unusable("the token has control characters (a line break inside?); set it again");
-    if (mode_ == Auth::sigv4 && (c.username.empty() || c.password.empty()))
-      return unusable("AWS SigV4 needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY");
-    if (mode_ == Auth::sigv4 && c.aws_region.empty()) return unusable("AWS SigV4 needs a region: set AWS_REGION");
-    if (mode_ == Auth::sigv4 && (has_control(c.aws_region) || has_control(c.aws_service)))
-      return unusable("the AWS region or service has control characters; set it again");
-    if (c.insecure_tls && !c.ca_file.empty())
-      return unusable("insecure TLS and a CA file exclude each other; remove MLFLOW_TRACKING_INSECURE_TLS");
-  }
-
-  std::string ask_token() {
-    std::string token;
-    try {
-      token = credentials_.token_callback();
-    } catch (...) {
-      base::log(base::LogLevel::warn, "the token callback threw; the request goes without a token");
-    }
-    token = std::string(strip(token));
-    if (has_control(token)) {
-      base::log(base::LogLevel::warn,
-                "the token callback returned control characters; the request goes without a token");
-      token.clear();
-    }
-    return token;
-  }
-
   static Response refusal(Status why) {
     Response response;
     response.fate = Fate::refused;
@@ -202,24 +155,23 @@ class CurlConnection final : public Connection {
     curl_easy_setopt(easy, CURLOPT_NOPROXY, except.c_str());
   }
 
-  void set_credentials(CURL* easy, std::unique_ptr<curl_slist, SlistFree>* headers) {
+  void set_credentials(CURL* easy, const Request& request, std::unique_ptr<curl_slist, SlistFree>* headers) {
     const Credentials& c = credentials_;
-    switch (mode_) {
-      case Auth::none:
+    switch (auth_.kind) {
+      case Auth::Kind::none:
         break;
-      case Auth::basic:
+      case Auth::Kind::basic:
         curl_easy_setopt(easy, CURLOPT_HTTPAUTH, static_cast<long>(CURLAUTH_BASIC));
         curl_easy_setopt(easy, CURLOPT_USERNAME, c.username.c_str());
         curl_easy_setopt(easy, CURLOPT_PASSWORD, c.password.c_str());
         break;
-      case Auth::bearer:
-      case Auth::callback:
-        if (!token_.empty()) append(headers, "Authorization: Bearer " + token_);
+      case Auth::Kind::bearer:
+      case Auth::Kind::callback:
+        if (!auth_.token.empty()) append(headers, "Authorization: Bearer " + auth_.token);
         break;
-      case Auth::sigv4:
-        set_signer(
-            easy, {c.username, c.password, token_, c.aws_region, c.aws_service.empty() ? "execute-api" : c.aws_service},
-            headers);
+      case Auth::Kind::sigv4:
+        sign({c.username, c.password, auth_.token, c.aws_region, c.aws_service.empty() ? "execute-api" : c.aws_service},
+             uri_, uri_.path + request.path, request, headers);
         break;
     }
     if (!c.client_cert.empty()) {
@@ -229,11 +181,33 @@ class CurlConnection final : public Connection {
     set_tls(easy, c.ca_file, c.insecure_tls);
   }
 
-  static void set_signer(CURL* easy, const AwsKeys& keys, std::unique_ptr<curl_slist, SlistFree>* headers) {
-    curl_easy_setopt(easy, CURLOPT_USERNAME, keys.key_id.c_str());
-    curl_easy_setopt(easy, CURLOPT_PASSWORD, keys.secret.c_str());
-    curl_easy_setopt(easy, CURLOPT_AWS_SIGV4, ("aws:amz:" + keys.region + ":" + keys.service).c_str());
-    if (!keys.token.empty()) append(headers, "X-Amz-Security-Token: " + keys.token);
+  /// Host and request line as libcurl writes them.
+  static void sign(const AwsKeys& keys, const Uri& uri, std::string_view target, const Request& request,
+                   std::unique_ptr<curl_slist, SlistFree>* headers) {
+    const bool usual_port = uri.port == (uri.scheme == "https" ? "443" : "80");
+    const auto mark = std::min(target.find('?'), target.size());
+    for (const auto& [name, value] :
+         sign_v4(keys, method_name(request.method), usual_port ? uri.host : uri.authority(), target.substr(0, mark),
+                 target.substr(std::min(mark + 1, target.size())), request.headers, request.body, base::now_ms()))
+      append(headers, name + ": " + value);
+  }
+
+  static std::string_view method_name(Method method) {
+    switch (method) {
+      case Method::get:
+        return "GET";
+      case Method::post:
+        return "POST";
+      case Method::put:
+        return "PUT";
+      case Method::patch:
+        return "PATCH";
+      case Method::del:
+        return "DELETE";
+      case Method::head:
+        return "HEAD";
+    }
+    return "GET";
   }
 
   static void set_tls(CURL* easy, const std::string& ca_file, bool insecure) {
@@ -327,12 +301,15 @@ class CurlConnection final : public Connection {
     curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, this);
     set_method(easy, request);
     if (const auto& other = request.elsewhere) {
-      if (other->sign) set_signer(easy, *other->sign, &headers);
+      const Result<Uri> there = parse_uri(url.substr(0, url.find('?')));
+      if (other->sign && there.ok()) {
+        const auto path = url.find('/', url.find("://") + 3);
+        sign(*other->sign, *there, path == url.npos ? "" : url.substr(path), request, &headers);
+      }
       set_tls(easy, other->ca_file, other->insecure_tls);
-      const Result<Uri> host = parse_uri(url.substr(0, url.find('?')));
-      set_proxy(easy, url.compare(0, 6, "https:") == 0, host.ok() && is_loopback(host->host));
+      set_proxy(easy, url.compare(0, 6, "https:") == 0, there.ok() && is_loopback(there->host));
     } else {
-      set_credentials(easy, &headers);
+      set_credentials(easy, request, &headers);
       set_proxy(easy, uri_.scheme == "https", is_loopback(uri_.host));
     }
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers.get());
@@ -448,6 +425,7 @@ class CurlConnection final : public Connection {
     const bool all_sent = status >= 300 || file_.done();
     if ((code == CURLE_OK && status >= 200 && whole && all_sent) || refused_early) {
       out->fate = Fate::answered;
+      answered_ = true;
       return;
     }
     if (code == CURLE_OK && !all_sent) code = CURLE_SEND_ERROR;
@@ -456,6 +434,15 @@ class CurlConnection final : public Connection {
     out->retry_after_ms = -1;
     if (nothing_sent && needs_a_person(code)) {
       *out = refusal(request.elsewhere ? elsewhere_status(code, why, request) : tls_status(code, why));
+      return;
+    }
+    if (!request.elsewhere &&
+        refuses_client_certificate(why)) {  // said within the handshake, of TLS 1.3 only when the request is on its way
+      *out = refusal({StatusCode::failed_precondition,
+                      uri_.text() + ": the server wants a client certificate that it trusts (" + scrub(why, request) +
+                          "); it executed nothing. Name a PEM file with certificate and key in "
+                          "MLFLOW_TRACKING_CLIENT_CERT_PATH" +
+                          (credentials_.client_cert.empty() ? "" : " instead of '" + credentials_.client_cert + "'")});
       return;
     }
     out->fate = nothing_sent ? Fate::not_sent : Fate::ambiguous;
@@ -467,6 +454,13 @@ class CurlConnection final : public Connection {
     } else {
       out->error = {StatusCode::unavailable, explain(code, was_cancelled, why, request, nothing_sent)};
     }
+  }
+
+  /// OpenSSL's words for an alert of the server's that is about our certificate, or that there is none.
+  static bool refuses_client_certificate(std::string_view why) {
+    if (why.find(" alert ") == why.npos) return false;
+    return why.find("certificate") != why.npos || why.find("unknown ca") != why.npos ||
+           why.find("access denied") != why.npos;
   }
 
   static bool needs_a_person(CURLcode code) {
@@ -534,7 +528,7 @@ class CurlConnection final : public Connection {
       case CURLE_COULDNT_CONNECT:
         return where + "cannot connect (" + cause + "). Is the server running? Data waits on disk";
       case CURLE_SSL_CONNECT_ERROR:
-        return where + "no TLS connection (" + cause + "). Does the server speak https on this port?";
+        return where + "no TLS connection (" + cause + "). Does the server speak https on this port" + kWantsOne;
       case CURLE_OPERATION_TIMEDOUT:
         if (nothing_sent)
           return where + "no connection within " + std::to_string(request.connect_timeout.count()) + " ms";
@@ -543,7 +537,10 @@ class CurlConnection final : public Connection {
       case CURLE_RECV_ERROR:
         return where + "the connection was cut before the answer (" + cause + ")";
       case CURLE_SEND_ERROR:
-        return where + "the connection was cut while sending (" + cause + ")";
+        return where + "the connection was cut while sending (" + cause + ")" +
+               (uri_.scheme == "https" && !answered_ && !request.elsewhere
+                    ? std::string(". Is this the right port") + kWantsOne
+                    : "");
       case CURLE_PARTIAL_FILE:
         return where + "the answer was cut short (" + cause + ")";
       default:
@@ -551,42 +548,13 @@ class CurlConnection final : public Connection {
     }
   }
 
-  /// libcurl's words without anything that is secret, whatever it quotes.
-  std::string scrub(std::string text, const Request& request) const {
-    auto hide = [&](const std::string& secret) {
-      if (secret.size() < 4) return;
-      for (auto at = text.find(secret); at != text.npos; at = text.find(secret, at + 3))
-        text.replace(at, secret.size(), "***");
-    };
-    hide(credentials_.password);
-    hide(credentials_.token);
-    hide(token_);
-    if (request.elsewhere && request.elsewhere->sign) {
-      hide(request.elsewhere->sign->secret);
-      hide(request.elsewhere->sign->token);
-    }
-    if (request.elsewhere) {
-      const auto query = request.elsewhere->url.find('?');
-      if (query != std::string::npos) hide(request.elsewhere->url.substr(query + 1));
-    }
-    if (credentials_.proxy.find('@') != std::string::npos) {  // a proxy URL may carry a password
-      for (auto at = text.find('@'); at != text.npos; at = text.find('@', at + 1)) {
-        const auto begin = text.find_last_of("/' ", at);
-        const auto from = begin == text.npos ? 0 : begin + 1;
-        text.replace(from, at - from, "***");
-        at = from + 3;
-      }
-    }
-    for (char& c : text)
-      if (static_cast<unsigned char>(c) < 0x20) c = ' ';
-    return text;
+  std::string scrub(const char* text, const Request& request) const {
+    return http::scrub(text, credentials_, auth_.token, request);
   }
 
   const Uri uri_;
   const Credentials credentials_;
-  Status unusable_;
-  Auth mode_ = Auth::none;
-  std::string token_;
+  Auth auth_;
   std::vector<curl_socket_t> sockets_;  // open ones; outlives the handles, which close theirs through on_close
   std::unique_ptr<CURLM, MultiFree> multi_;
   std::unique_ptr<CURL, EasyFree> easy_;  // destroyed before the multi
@@ -601,6 +569,7 @@ class CurlConnection final : public Connection {
   std::int64_t last_used_ms_ = -kMaxIdleMs;
   std::uint64_t sent_ = 0;
   bool nothing_sent_ = true;
+  bool answered_ = false;  // ever
   std::atomic<bool> cancelled_{false};
   std::atomic<std::uint64_t> bytes_sent_{0};
 };

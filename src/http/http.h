@@ -29,7 +29,8 @@ struct FileRange {
   std::uint64_t offset = 0, size = 0;
 };
 
-/// Keys for AWS SigV4. libcurl signs; the payload's hash is the caller's header x-amz-content-sha256.
+/// Keys for AWS SigV4. The payload's hash is the header x-amz-content-sha256 where the caller gives one, else the
+/// body's.
 struct AwsKeys {
   std::string key_id, secret, token, region, service;
 };

@@ -68,6 +68,15 @@ class SegmentCollector final : public Collector {
   std::vector<Cursor> cursors() const override;
   void release(const std::vector<Cursor>& upto) override;
   void rewind(const std::vector<Cursor>& to) override;
+  /// Whether there are segments that this version cannot read. Whatever their check is: it may be another one.
+  bool newer() {
+    segments_.refresh();
+    bool found = false;
+    segments_.each_used([&found](const SegmentHeader* h) {
+      found = found || (h->magic == kSegmentMagic && h->version > kSegmentVersion);
+    });
+    return found;
+  }
   bool finished() const override { return done_ && (own_ == nullptr || !own_->other_threads_live()); }
 
  private:
@@ -451,7 +460,12 @@ Result<std::unique_ptr<Collector>> Collector::open(const std::string& journal_di
     return Status(StatusCode::invalid_argument, journal_dir + " is not a journal: its name is no writer's id");
   }
   if (!base::exists(journal_dir)) return Status(StatusCode::not_found, "no journal at " + journal_dir);
-  return std::unique_ptr<Collector>(new SegmentCollector(journal_dir, uid, cursors));
+  auto collector = std::make_unique<SegmentCollector>(journal_dir, uid, cursors);
+  if (collector->newer()) {  // else it would count as empty, and be removed
+    return Status(StatusCode::failed_precondition,
+                  "the journal was written by a newer version of mlops; use that version, and it is delivered");
+  }
+  return std::unique_ptr<Collector>(std::move(collector));
 }
 
 }  // namespace mlops::journal

@@ -49,6 +49,7 @@ struct Control {
   char buffer_words[512];
   std::atomic<std::uint64_t> spool_bytes;   // in the slot's spool, or about to be; counted anew when the slot is opened
   std::atomic<std::uint64_t> spool_wanted;  // somebody lacks that much below the quota: the drain frees it, then 0
+  std::atomic<std::uint64_t> artifacts_waiting, artifacts_lost;  // not hashed and named yet; never to be had
 };
 
 struct WriterOptions {

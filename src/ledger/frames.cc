@@ -77,7 +77,39 @@ DeadLetter letter_of(const pb::DeadLetter& m) {
   }
   if (m.has_key()) letter.key = m.key();
   if (m.has_value()) letter.value = m.value();
+  letter.artifact = m.artifact();
   return letter;
+}
+
+ArtifactPlace place_of(const pb::Artifacts& m) {
+  ArtifactPlace place;
+  place.run = get_uid(m.run());
+  place.buffer_uid = get_uid(m.buffer_uid());
+  place.buffer_generation = m.buffer_generation();
+  place.cursor = m.cursor();
+  place.beyond.insert(m.beyond().begin(), m.beyond().end());
+  place.files = m.files();
+  place.bytes = m.bytes();
+  place.dead = m.dead();
+  place.root = m.root();
+  return place;
+}
+
+Upload upload_of(const pb::Upload& m, std::vector<std::uint32_t>* numbers) {
+  Upload upload;
+  upload.run = get_uid(m.run());
+  upload.seq = m.seq();
+  upload.id = m.id();
+  upload.part_size = m.part_size();
+  upload.size = m.size();
+  for (const pb::Upload::Part& p : m.parts()) {
+    numbers->push_back(p.number());
+    Upload::Part& part = upload.parts.emplace_back();
+    part.etag = p.etag();
+    part.url = p.url();
+    for (const pb::Upload::Header& h : p.headers()) part.headers.emplace_back(h.name(), h.value());
+  }
+  return upload;
 }
 
 IntentResult intent_of(const pb::Intent& m) {
@@ -95,6 +127,25 @@ IntentResult intent_of(const pb::Intent& m) {
   result.time_ms = m.time_ms();
   result.seq = m.seq();
   return result;
+}
+
+ModelState model_of(const pb::Model& m) {
+  ModelState model;
+  model.uid = get_uid(m.uid());
+  model.run = get_uid(m.run());
+  if (m.state() >= 1 && m.state() <= static_cast<std::uint32_t>(ModelState::State::refused)) {
+    model.state = static_cast<ModelState::State>(m.state());
+  }
+  model.name = m.name();
+  model.server_id = m.server_id();
+  model.root = m.root();
+  model.seq = m.seq();
+  model.end_seq = m.end_seq();
+  model.end_ticket = m.end_ticket();
+  model.complete = m.complete();
+  model.history = m.history();
+  model.reason = m.reason();
+  return model;
 }
 
 }  // namespace
@@ -142,6 +193,78 @@ std::string dead_frame(const DeadLetter& letter, std::uint64_t offset) {
   m->set_state(static_cast<std::uint32_t>(letter.state));
   if (letter.key) m->set_key(*letter.key);
   if (letter.value) m->set_value(*letter.value);
+  m->set_artifact(letter.artifact);
+  return frame(f, offset);
+}
+
+std::string artifacts_frame(const ArtifactPlace& place, std::uint64_t offset) {
+  pb::Frame f;
+  pb::Artifacts* m = f.mutable_artifacts();
+  put_uid(place.run, m->mutable_run());
+  put_uid(place.buffer_uid, m->mutable_buffer_uid());
+  m->set_buffer_generation(place.buffer_generation);
+  m->set_cursor(place.cursor);
+  for (const std::uint64_t seq : place.beyond) m->add_beyond(seq);
+  m->set_files(place.files);
+  m->set_bytes(place.bytes);
+  m->set_dead(place.dead);
+  m->set_root(cut(place.root));
+  return frame(f, offset);
+}
+
+std::string finished_frame(const Finished& finished, std::uint64_t offset) {
+  pb::Frame f;
+  pb::Finished* m = f.mutable_finished();
+  put_uid(finished.run, m->mutable_run());
+  m->set_seq(finished.seq);
+  m->set_bytes(finished.bytes);
+  m->set_dead(finished.dead);
+  return frame(f, offset);
+}
+
+std::string upload_frames(const Upload& upload, std::uint64_t offset) {
+  std::string out;
+  std::size_t at = 0;
+  do {
+    pb::Frame f;
+    pb::Upload* m = f.mutable_upload();
+    put_uid(upload.run, m->mutable_run());
+    m->set_seq(upload.seq);
+    m->set_id(upload.id);
+    m->set_part_size(upload.part_size);
+    m->set_size(upload.size);
+    for (std::size_t n = 0; n < kPartsInFrame && at < upload.parts.size(); ++n, ++at) {
+      pb::Upload::Part* part = m->add_parts();
+      part->set_number(static_cast<std::uint32_t>(at + 1));
+      part->set_etag(upload.parts[at].etag);
+      part->set_url(upload.parts[at].url);
+      for (const auto& [name, value] : upload.parts[at].headers) {
+        pb::Upload::Header* header = part->add_headers();
+        header->set_name(name);
+        header->set_value(value);
+      }
+    }
+    out += frame(f, offset + out.size());
+  } while (at < upload.parts.size());
+  return out;
+}
+
+std::string part_frame(const Upload& upload, std::size_t index, std::uint64_t offset) {
+  pb::Frame f;
+  pb::Upload* m = f.mutable_upload();
+  put_uid(upload.run, m->mutable_run());
+  m->set_seq(upload.seq);
+  m->set_id(upload.id);
+  pb::Upload::Part* part = m->add_parts();
+  part->set_number(static_cast<std::uint32_t>(index + 1));
+  part->set_etag(upload.parts[index].etag);
+  return frame(f, offset);
+}
+
+std::string no_upload_frame(const Uid& run, std::uint64_t seq, std::uint64_t offset) {
+  pb::Frame f;
+  put_uid(run, f.mutable_upload()->mutable_run());
+  f.mutable_upload()->set_seq(seq);
   return frame(f, offset);
 }
 
@@ -161,6 +284,24 @@ std::string intent_frame(const IntentResult& result, std::uint64_t offset) {
   return frame(f, offset);
 }
 
+std::string model_frame(const ModelState& model, std::uint64_t offset) {
+  pb::Frame f;
+  pb::Model* m = f.mutable_model();
+  put_uid(model.uid, m->mutable_uid());
+  put_uid(model.run, m->mutable_run());
+  m->set_state(static_cast<std::uint32_t>(model.state));
+  m->set_name(model.name);
+  m->set_server_id(model.server_id);
+  m->set_root(model.root);
+  m->set_seq(model.seq);
+  m->set_end_seq(model.end_seq);
+  m->set_end_ticket(model.end_ticket);
+  m->set_complete(model.complete);
+  m->set_history(model.history);
+  m->set_reason(cut(model.reason));
+  return frame(f, offset);
+}
+
 std::size_t parse_frames(std::string_view file, const FrameSink& sink) {
   if (file.substr(0, kMagic.size()) != kMagic) return 0;
   std::size_t at = kMagic.size();
@@ -171,7 +312,17 @@ std::size_t parse_frames(std::string_view file, const FrameSink& sink) {
     if (f.has_destination() && sink.destination) sink.destination({f.destination().name(), f.destination().uri()});
     if (f.has_lane() && sink.lane) sink.lane(lane_of(f.lane()), bytes);
     if (f.has_dead() && sink.dead) sink.dead(letter_of(f.dead()), bytes);
+    if (f.has_model() && sink.model) sink.model(model_of(f.model()), bytes);
     if (f.has_intent() && sink.intent) sink.intent(intent_of(f.intent()), bytes);
+    if (f.has_artifacts() && sink.artifacts) sink.artifacts(place_of(f.artifacts()), bytes);
+    if (f.has_finished() && sink.finished) {
+      sink.finished({get_uid(f.finished().run()), f.finished().seq(), f.finished().bytes(), f.finished().dead()});
+    }
+    if (f.has_upload() && sink.upload) {
+      std::vector<std::uint32_t> numbers;
+      Upload upload = upload_of(f.upload(), &numbers);
+      sink.upload(std::move(upload), std::move(numbers), bytes);
+    }
     at += bytes;
   }
   return at;
@@ -222,6 +373,8 @@ std::string encode_live(const LiveState& live) {
   m.set_error_code(live.error_code);
   m.set_error(cut(live.error));
   m.set_points_per_second(live.points_per_second);
+  m.set_files_waiting(live.files_waiting);
+  m.set_file_bytes_waiting(live.file_bytes_waiting);
   return std::string(kLiveMagic) + frame(m, kLiveMagic.size());
 }
 
@@ -239,6 +392,8 @@ std::optional<LiveState> decode_live(std::string_view bytes) {
   live.error_code = m.error_code();
   live.error = m.error();
   live.points_per_second = m.points_per_second();
+  live.files_waiting = m.files_waiting();
+  live.file_bytes_waiting = m.file_bytes_waiting();
   return live;
 }
 

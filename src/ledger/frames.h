@@ -27,6 +27,10 @@ struct FrameSink {
   std::function<void(Lane, std::size_t frame_bytes)> lane;
   std::function<void(DeadLetter, std::size_t frame_bytes)> dead;
   std::function<void(IntentResult, std::size_t frame_bytes)> intent;
+  std::function<void(ArtifactPlace, std::size_t frame_bytes)> artifacts;
+  std::function<void(Finished)> finished;
+  std::function<void(Upload, std::vector<std::uint32_t> numbers, std::size_t frame_bytes)> upload;
+  std::function<void(ModelState, std::size_t frame_bytes)> model;
 };
 
 /// The frame as it stands at `offset` of the file.
@@ -34,6 +38,15 @@ std::string destination_frame(const Destination& destination, std::uint64_t offs
 std::string lane_frame(const Lane& lane, std::uint64_t offset);
 std::string dead_frame(const DeadLetter& letter, std::uint64_t offset);
 std::string intent_frame(const IntentResult& result, std::uint64_t offset);
+std::string artifacts_frame(const ArtifactPlace& place, std::uint64_t offset);
+std::string finished_frame(const Finished& finished, std::uint64_t offset);
+/// All of an upload, in as many frames as it takes.
+std::string upload_frames(const Upload& upload, std::uint64_t offset);
+/// That a part is there: upload.parts[index].
+std::string part_frame(const Upload& upload, std::size_t index, std::uint64_t offset);
+/// That no upload of this record is under way any more.
+std::string no_upload_frame(const Uid& run, std::uint64_t seq, std::uint64_t offset);
+std::string model_frame(const ModelState& model, std::uint64_t offset);
 
 /// Calls the sink for each frame of a whole file; returns where the last good frame ends (0: no ledger at all).
 /// Frames of a kind this version does not know are passed over.

@@ -14,6 +14,8 @@
 
 #include "base/base.h"
 #include "base/file.h"
+#include "base/lease.h"
+#include "base/place.h"
 #include "ledger/destination.h"
 #include "ledger/frames.h"
 
@@ -44,8 +46,17 @@ struct Content {
   std::map<std::uint64_t, Result> intents;  // in the order of their first frames
   std::map<Uid, std::uint64_t> intent_at;
   std::uint64_t next_intent = 0;
+  ArtifactBook artifacts;
+  std::map<Uid, ModelState> models;
+  std::map<Uid, std::size_t> model_bytes;
   std::size_t live_bytes = 0;
 
+  void take(const ModelState& model, std::size_t bytes) {
+    std::size_t& old = model_bytes[model.uid];
+    live_bytes += bytes - old;
+    old = bytes;
+    models[model.uid] = model;
+  }
   void take(const Lane& lane, std::size_t bytes) {
     std::size_t& old = lane_bytes[lane.run];
     live_bytes += bytes - old;
@@ -89,7 +100,13 @@ struct Content {
     sink.destination = [this](Destination d) { destination = std::move(d); };
     sink.lane = [this](const Lane& lane, std::size_t bytes) { take(lane, bytes); };
     sink.dead = [this](const DeadLetter& letter, std::size_t bytes) { take(letter, bytes); };
+    sink.model = [this](const ModelState& model, std::size_t bytes) { take(model, bytes); };
     sink.intent = [this](const IntentResult& result, std::size_t bytes) { take(result, bytes); };
+    sink.artifacts = [this](const ArtifactPlace& place, std::size_t bytes) { artifacts.take(place, bytes); };
+    sink.finished = [this](const Finished& finished) { artifacts.take(finished); };
+    sink.upload = [this](const Upload& upload, const std::vector<std::uint32_t>& numbers, std::size_t bytes) {
+      artifacts.take(upload, numbers, bytes);
+    };
     const std::size_t end = parse_frames(file, sink);
     for (const auto& [at, kept] : dead) {  // lanes of older ledgers did not count the points among their dead letters
       const auto lane = lanes.find(kept.letter.run);
@@ -124,6 +141,13 @@ Result<base::Fd> open_file(const std::string& path, int flags) {
   return fd;
 }
 
+bool is_newer(std::string_view bytes) { return bytes.compare(0, 7, kMagic.substr(0, 7)) == 0; }
+
+Status newer(const std::string& path) {
+  return Status(StatusCode::failed_precondition,
+                path + " is of a newer version of mlops; use that version, or another root");
+}
+
 class FileLedger;
 
 /// Open ledgers of this process. A forked child must not keep a lock alive that its parent lets go, so the child's
@@ -139,7 +163,8 @@ Registry& registry() {
 
 class FileLedger final : public Ledger {
  public:
-  FileLedger(std::string dir, base::FileLock lock) : dir_(std::move(dir)), lock_(std::move(lock)) {
+  FileLedger(std::string dir, base::FileLock lock, std::unique_ptr<base::Lease> lease)
+      : dir_(std::move(dir)), lock_(std::move(lock)), lease_(std::move(lease)) {
     const std::lock_guard guard(registry().mutex);
     registry().open.insert(this);
   }
@@ -159,10 +184,7 @@ class FileLedger final : public Ledger {
     }
     end_ = content_.parse(bytes);
     if (end_ == 0 && bytes.size() >= kMagic.size()) {
-      if (bytes.compare(0, 7, kMagic.substr(0, 7)) == 0) {
-        return Status(StatusCode::failed_precondition,
-                      path() + " is of a newer version of mlops; use that version, or another root");
-      }
+      if (is_newer(bytes)) return newer(path());
       // Not a ledger: keep the bytes for whoever wants to look, start anew; the server's watermark proves what is
       // there.
       base::log(base::LogLevel::warn, path() + " is damaged; kept as ledger.damaged, delivery proves its place again");
@@ -263,6 +285,31 @@ class FileLedger final : public Ledger {
     return {};
   }
 
+  std::optional<ModelState> model(const Uid& uid) const override {
+    const std::lock_guard guard(mutex_);
+    const auto it = content_.models.find(uid);
+    if (it == content_.models.end()) return std::nullopt;
+    return it->second;
+  }
+
+  std::vector<ModelState> models(const Uid& run) const override {
+    const std::lock_guard guard(mutex_);
+    std::vector<ModelState> all;
+    for (const auto& [uid, model] : content_.models) {
+      if (run.zero() || model.run == run) all.push_back(model);
+    }
+    return all;
+  }
+
+  Status put(const ModelState& model) override {
+    const std::lock_guard guard(mutex_);
+    std::size_t bytes = 0;
+    MLOPS_POINT("ledger.model");
+    if (Status s = append([&](std::uint64_t at) { return model_frame(model, at); }, &bytes); !s.ok()) return s;
+    content_.take(model, bytes);
+    return {};
+  }
+
   Status put(const Lane& lane) override {
     const std::lock_guard guard(mutex_);
     std::size_t bytes = 0;
@@ -281,14 +328,116 @@ class FileLedger final : public Ledger {
     return {};
   }
 
+  ArtifactPlace artifacts(const Uid& run) const override {
+    const std::lock_guard guard(mutex_);
+    return content_.artifacts.place(run);
+  }
+
+  std::vector<ArtifactPlace> artifact_places() const override {
+    const std::lock_guard guard(mutex_);
+    std::vector<ArtifactPlace> all;
+    for (const auto& [run, place] : content_.artifacts.places()) all.push_back(place);
+    return all;
+  }
+
+  std::vector<Upload> uploads() const override {
+    const std::lock_guard guard(mutex_);
+    return content_.artifacts.uploads();
+  }
+
+  Status put(const ArtifactPlace& place) override {
+    const std::lock_guard guard(mutex_);
+    std::size_t bytes = 0;
+    if (Status s = append([&](std::uint64_t at) { return artifacts_frame(place, at); }, &bytes); !s.ok()) return s;
+    content_.artifacts.take(place, bytes);
+    return {};
+  }
+
+  Status put(const ArtifactPlace& place, const DeadLetter& letter) override {
+    const std::lock_guard guard(mutex_);
+    std::size_t first = 0, bytes = 0;
+    const auto both = [&](std::uint64_t at) {
+      const std::string frame = artifacts_frame(place, at);
+      first = frame.size();
+      return frame + dead_frame(letter, at + first);
+    };
+    if (Status s = append(both, &bytes); !s.ok()) return s;
+    content_.artifacts.take(place, first);
+    content_.take(letter, bytes - first);
+    return {};
+  }
+
+  Status finish(const Finished& finished, const DeadLetter* letter) override {
+    const std::lock_guard guard(mutex_);
+    std::size_t first = 0, bytes = 0;
+    const auto both = [&](std::uint64_t at) {
+      const std::string frame = finished_frame(finished, at);
+      first = frame.size();
+      return letter == nullptr ? frame : frame + dead_frame(*letter, at + first);
+    };
+    MLOPS_POINT("ledger.finish");
+    if (Status s = append(both, &bytes); !s.ok()) return s;
+    content_.artifacts.take(finished);
+    if (letter != nullptr) content_.take(*letter, bytes - first);
+    return {};
+  }
+
+  Status begin(const Upload& upload) override {
+    const std::lock_guard guard(mutex_);
+    std::size_t bytes = 0;
+    const auto frames = [&](std::uint64_t at) {
+      const std::string none = no_upload_frame(upload.run, upload.seq, at);
+      return none + upload_frames(upload, at + none.size());
+    };
+    if (Status s = append(frames, &bytes); !s.ok()) return s;
+    std::vector<std::uint32_t> numbers(upload.parts.size());
+    for (std::size_t i = 0; i < numbers.size(); ++i) numbers[i] = static_cast<std::uint32_t>(i + 1);
+    Upload none;
+    none.run = upload.run;
+    none.seq = upload.seq;
+    content_.artifacts.take(none, {}, 0);
+    content_.artifacts.take(upload, numbers, bytes);
+    return {};
+  }
+
+  Status put_part(const Upload& upload, std::size_t index) override {
+    const std::lock_guard guard(mutex_);
+    std::size_t bytes = 0;
+    MLOPS_POINT("ledger.part");
+    if (Status s = append([&](std::uint64_t at) { return part_frame(upload, index, at); }, &bytes); !s.ok()) return s;
+    Upload part;
+    part.run = upload.run;
+    part.seq = upload.seq;
+    part.id = upload.id;
+    part.parts.push_back({upload.parts[index].etag, {}, {}});
+    content_.artifacts.take(part, {static_cast<std::uint32_t>(index + 1)}, bytes);
+    return {};
+  }
+
+  Status forget_upload(const Uid& run, std::uint64_t seq) override {
+    const std::lock_guard guard(mutex_);
+    if (content_.artifacts.upload(run, seq) == nullptr) return {};
+    if (Status s = append([&](std::uint64_t at) { return no_upload_frame(run, seq, at); }, nullptr); !s.ok()) return s;
+    Upload none;
+    none.run = run;
+    none.seq = seq;
+    content_.artifacts.take(none, {}, 0);
+    return {};
+  }
+
+  bool hold() override { return lease_ == nullptr || lease_->hold(); }
+  bool held() const override { return lease_ == nullptr || lease_->held(); }
+
   Status note_health(const LiveState& state) override {
+    if (!held()) return lost();
     return base::replace_file(dir_ + "/live", encode_live(state), false);
   }
 
   Status sync() override {
     const std::lock_guard guard(mutex_);
     if (!fd_) return closed();
-    if (end_ > kCompactAbove && end_ / 4 > content_.live_bytes) {
+    if (!held()) return lost();
+    if (end_ > kCompactAbove && end_ / 4 > content_.live_bytes + content_.artifacts.live_bytes()) {
       if (Status s = compact(); !s.ok()) return s;
     }
     MLOPS_POINT("ledger.sync");
@@ -304,12 +453,14 @@ class FileLedger final : public Ledger {
 
  private:
   std::string path() const { return dir_ + "/ledger"; }
+  Status lost() const { return Status(StatusCode::unavailable, dir_ + ": another node may deliver from here now"); }
   Status closed() const { return Status(StatusCode::failed_precondition, path() + " is closed (a forked child?)"); }
 
   /// Frames at the end, in one write. On failure the file ends where it ended before, and nothing has changed.
   template <typename Make>
   Status append(const Make& make, std::size_t* bytes) {
     if (!fd_) return closed();
+    if (!held()) return lost();
     if (torn_) {
       if (::ftruncate(fd_.get(), static_cast<off_t>(end_)) != 0) return base::errno_status(errno, "truncate", path());
       torn_ = false;
@@ -330,7 +481,10 @@ class FileLedger final : public Ledger {
     bytes += destination_frame(content_.destination, bytes.size());
     for (const auto& [run, lane] : content_.lanes) bytes += lane_frame(lane, bytes.size());
     for (const auto& [at, kept] : content_.dead) bytes += dead_frame(kept.letter, bytes.size());
+    for (const auto& [uid, model] : content_.models) bytes += model_frame(model, bytes.size());
     for (const auto& [at, kept] : content_.intents) bytes += intent_frame(kept.result, bytes.size());
+    for (const auto& [run, place] : content_.artifacts.places()) bytes += artifacts_frame(place, bytes.size());
+    for (const Upload& upload : content_.artifacts.uploads()) bytes += upload_frames(upload, bytes.size());
     auto fd = open_file(fresh, O_RDWR | O_CREAT | O_TRUNC);
     if (!fd.ok()) return fd.status();
     if (Status s = write_all(fd->get(), bytes, 0, fresh); !s.ok()) return ::unlink(fresh.c_str()), s;
@@ -348,6 +502,7 @@ class FileLedger final : public Ledger {
 
   const std::string dir_;
   base::FileLock lock_;
+  std::unique_ptr<base::Lease> lease_;  // null: not on a network file system
   mutable std::mutex mutex_;
   base::Fd fd_;
   Content content_;
@@ -377,7 +532,13 @@ Result<std::unique_ptr<Ledger>> Ledger::open(const std::string& slot_dir, const 
   if (Status s = base::make_dirs(dir); !s.ok()) return s;
   auto lock = base::FileLock::try_lock(dir + "/lock");
   if (!lock.ok()) return lock.status();
-  auto ledger = std::make_unique<FileLedger>(dir, std::move(*lock));
+  std::unique_ptr<base::Lease> lease;
+  if (base::is_network_root(base::root_of_slot(slot_dir))) {
+    auto taken = base::Lease::take(dir + "/lease");
+    if (!taken.ok()) return taken.status();
+    lease = std::move(*taken);
+  }
+  auto ledger = std::make_unique<FileLedger>(dir, std::move(*lock), std::move(lease));
   if (Status s = ledger->load(wanted); !s.ok()) return s;
   return std::unique_ptr<Ledger>(std::move(ledger));
 }
@@ -388,19 +549,28 @@ Result<Ledger::Snapshot> Ledger::read(const std::string& slot_dir, const std::st
   if (!bytes.ok()) return bytes.status();
   Content content;
   if (content.parse(*bytes) == 0 && bytes->size() >= kMagic.size()) {
-    return Status(StatusCode::data_loss, dir + "/ledger is no ledger of this version");
+    if (is_newer(*bytes)) return newer(dir + "/ledger");
+    return Status(StatusCode::data_loss, dir + "/ledger is no ledger; the next delivery keeps it as ledger.damaged");
   }
   Snapshot out;
   out.destination = std::move(content.destination);
   out.destination.name = name;  // a folder that was renamed says its old one until it is next opened for writing
   out.lanes = std::move(content.lanes);
   for (auto& [at, kept] : content.dead) out.dead.push_back(std::move(kept.letter));
+  out.models = std::move(content.models);
   for (auto& [at, kept] : content.intents) out.intents[kept.result.uid] = std::move(kept.result);
+  out.artifacts = content.artifacts.places();
+  out.uploads = content.artifacts.uploads();
   if (auto live = base::read_file(dir + "/live", 1u << 20); live.ok()) {
     if (auto state = decode_live(*live)) out.live = std::move(*state);
   }
-  out.held = base::FileLock::is_held(dir + "/lock");
+  out.held = base::FileLock::is_held(dir + "/lock") || held_elsewhere(slot_dir, name);
   return out;
+}
+
+bool Ledger::held_elsewhere(const std::string& slot_dir, const std::string& name) {
+  return base::is_network_root(base::root_of_slot(slot_dir)) &&
+         base::lease_alive_elsewhere(folder(slot_dir, name) + "/lease");
 }
 
 Result<std::vector<std::string>> Ledger::list(const std::string& slot_dir) {

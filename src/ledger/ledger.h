@@ -16,6 +16,8 @@
 #include <vector>
 
 #include "base/uid.h"
+#include "ledger/artifacts.h"
+#include "ledger/models.h"
 #include "mlops/status.h"
 
 namespace mlops::ledger {
@@ -59,6 +61,7 @@ struct DeadLetter {
   std::uint64_t points = 0;  // among `count` records
   State state = State::refused;
   std::optional<std::string> key{}, value{};  // instead of the record's own
+  bool artifact = false;                      // of an artifact's record: counted in ArtifactPlace::dead, not in a lane
   bool dead() const { return state == State::refused || state == State::given_up; }
 };
 
@@ -99,13 +102,15 @@ struct LiveState {
   double lag_seconds = 0;
   int error_code = 0;  // StatusCode
   std::string error;
+  std::uint64_t files_waiting = 0, file_bytes_waiting = 0;
   double points_per_second = 0;  // of a backlog, while there was one; 0 never measured
 };
 
 class Ledger {
  public:
-  /// Takes the lock; unavailable when another deliverer has it. Makes the folder. A torn tail is cut. An empty name
-  /// means destination_name(uri); another URI under the same name replaces the old one (remote set-url).
+  /// Takes the lock, and on a network file system the lease; unavailable when another deliverer has it. Makes the
+  /// folder. A torn tail is cut. An empty name means destination_name(uri); another URI under the same name replaces
+  /// the old one (remote set-url).
   static Result<std::unique_ptr<Ledger>> open(const std::string& slot_dir, const Destination& destination);
   /// Reads without the lock (for health, view, standing by, and the drain's check of cursors), also while another
   /// process appends or compacts. not_found when there is no such destination. Of the dead letters the newest 10,000.
@@ -114,11 +119,16 @@ class Ledger {
     std::map<Uid, Lane> lanes;
     std::vector<DeadLetter> dead;
     std::map<Uid, IntentResult> intents;
+    std::map<Uid, ArtifactPlace> artifacts;
+    std::vector<Upload> uploads;
+    std::map<Uid, ModelState> models;
     LiveState live;
     bool held = false;  // some deliverer has the lock
   };
   static Result<Snapshot> read(const std::string& slot_dir, const std::string& name);
   static Result<std::vector<std::string>> list(const std::string& slot_dir);  // destination names
+  /// A deliverer on another node has it: by its lease, on network file systems.
+  static bool held_elsewhere(const std::string& slot_dir, const std::string& name);
 
   virtual ~Ledger() = default;
   virtual const Destination& destination() const = 0;
@@ -130,10 +140,27 @@ class Ledger {
   virtual Status add_dead(const DeadLetter& letter) = 0;
   virtual Status put(const Lane& lane, const DeadLetter& letter) = 0;  // both, in one write
   virtual std::optional<IntentResult> intent(const Uid& uid) const = 0;
-  virtual std::vector<IntentResult> intents() const = 0;                        // as they were first told of
-  virtual Status put(const Lane& lane, const IntentResult& result) = 0;         // both, in one write
+  virtual std::vector<IntentResult> intents() const = 0;                 // as they were first told of
+  virtual Status put(const Lane& lane, const IntentResult& result) = 0;  // both, in one write
+  virtual ArtifactPlace artifacts(const Uid& run) const = 0;             // a fresh one when unknown
+  virtual std::vector<ArtifactPlace> artifact_places() const = 0;
+  virtual std::vector<Upload> uploads() const = 0;
+  virtual Status put(const ArtifactPlace& place) = 0;
+  virtual Status put(const ArtifactPlace& place, const DeadLetter& letter) = 0;  // both, in one write
+  /// With the letter (may be null) that says why it is dead, or is settled by this, in one write.
+  virtual Status finish(const Finished& finished, const DeadLetter* letter) = 0;
+  virtual Status begin(const Upload& upload) = 0;                          // instead of any other of this record
+  virtual Status put_part(const Upload& upload, std::size_t index) = 0;    // upload.parts[index] has its etag
+  virtual Status forget_upload(const Uid& run, std::uint64_t seq) = 0;     // over, or there is none
+  virtual std::optional<ModelState> model(const Uid& uid) const = 0;
+  virtual std::vector<ModelState> models(const Uid& run) const = 0;  // zero: of all runs
+  virtual Status put(const ModelState& model) = 0;
   virtual Status note_health(const LiveState& state) = 0;
   virtual Status sync() = 0;  // fsync and, when it has grown, compact
+  /// False when the lease is lost, or may be soon: nothing may be sent, and nothing is written. Renews when due. Others
+  /// than the one thread that asks so ask `held`, which costs nothing.
+  virtual bool hold() { return true; }
+  virtual bool held() const { return true; }
 };
 
 }  // namespace mlops::ledger

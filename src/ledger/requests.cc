@@ -29,8 +29,16 @@ void count(const DeadLetter& letter, bool dead, Lane* lane) {
 
 Status apply_to_letter(const Request& request, DeadLetter letter, Ledger* ledger) {
   if (letter.state != State::refused && letter.state != State::retrying) return {};
-  Lane lane = ledger->lane(request.run);
   const State next = request.verb == Request::Verb::retry ? State::retrying : State::given_up;
+  if (letter.artifact) {  // its bytes and path are what they are: key and value do not apply
+    ArtifactPlace place = ledger->artifacts(request.run);
+    const bool was_dead = letter.dead();
+    letter.state = next;
+    if (letter.dead() && !was_dead) ++place.dead;
+    if (!letter.dead() && was_dead && place.dead > 0) --place.dead;
+    return ledger->put(place, letter);
+  }
+  Lane lane = ledger->lane(request.run);
   count(letter, next == State::given_up, &lane);
   letter.state = next;
   if (request.key) letter.key = request.key;
@@ -41,7 +49,7 @@ Status apply_to_letter(const Request& request, DeadLetter letter, Ledger* ledger
 Status give_up_run(const Request& request, Lane lane, Ledger* ledger) {
   if (request.until <= lane.cursor) return {};
   for (DeadLetter letter : ledger->dead(request.run)) {  // not counted yet: they are among what is given up now
-    if (letter.seq < lane.cursor || letter.seq >= request.until) continue;
+    if (letter.artifact || letter.seq < lane.cursor || letter.seq >= request.until) continue;
     letter.state = State::delivered;
     if (Status s = ledger->add_dead(letter); !s.ok()) return s;
   }
@@ -60,7 +68,14 @@ Status give_up_run(const Request& request, Lane lane, Ledger* ledger) {
   ++lane.dead;
   lane.dead_points += letter.points;
   lane.parked.clear();
-  return ledger->put(lane, letter);
+  if (Status s = ledger->put(lane, letter); !s.ok()) return s;
+  // Its files too.
+  ArtifactPlace place = ledger->artifacts(request.run);
+  place.buffer_uid = lane.buffer_uid;
+  place.buffer_generation = lane.buffer_generation;
+  place.cursor = std::max(place.cursor, request.until);
+  place.beyond.erase(place.beyond.begin(), place.beyond.lower_bound(place.cursor));
+  return ledger->put(place);
 }
 
 }  // namespace

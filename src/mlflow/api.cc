@@ -10,6 +10,7 @@
 #include "mlflow/encode.h"
 #include "mlflow/exchange.h"
 #include "mlflow/mlflow.h"
+#include "mlflow/models.h"
 #include "mlflow/registry.h"
 
 namespace mlops::mlflow {
@@ -48,6 +49,7 @@ const std::string* find_tag(const RemoteRun& run, std::string_view key) {
 struct Api::Impl : Exchange {
   std::string body;  // of log_metrics, kept for its capacity
   std::unique_ptr<Registry> registry;
+  std::unique_ptr<Models> models;
 
   Answer search(std::string text, std::vector<RemoteRun>* runs) {
     Reply reply;
@@ -65,10 +67,12 @@ Result<std::unique_ptr<Api>> Api::connect(const std::string& uri, const Credenti
 Api::Api(std::unique_ptr<http::Connection> connection) : impl_(std::make_unique<Impl>()) {
   impl_->connection = std::move(connection);
   impl_->registry = registry_over(impl_.get());
+  impl_->models = models_over(impl_.get());
 }
 Api::~Api() = default;
 
 Registry& Api::registry() { return *impl_->registry; }
+Models& Api::models() { return *impl_->models; }
 
 void Api::cancel() { impl_->connection->cancel(); }
 std::uint64_t Api::bytes_sent() const { return impl_->connection->bytes_sent(); }
@@ -84,6 +88,8 @@ Answer Api::probe(Server* out) {
   if (info.http_status == 0 && info.verdict != Verdict::ok) return info;  // nobody answered: that is the news
   if (info.verdict == Verdict::ok) {
     read_text_field(reply, "store_type", &out->store_type);
+    out->multipart_uploads = read_flag(reply, "multipart_uploads_enabled");
+    out->multipart_downloads = read_flag(reply, "multipart_downloads_enabled");
     out->whole_resend_ok = out->store_type == "SqlStore";  // the endpoint is as old as the fix: 3.10
   }
   request.path = "/version";

@@ -68,7 +68,7 @@ bool read_pairs(const json& data, const char* name, Pairs* out) {
   return true;
 }
 
-bool read_last_steps(const json& data, std::vector<std::pair<std::string, std::int64_t>>* out) {
+bool read_last_points(const json& data, RemoteRun* out) {
   const json* list = field(data, "metrics");
   if (!list) return true;
   if (!list->is_array()) return false;
@@ -76,7 +76,9 @@ bool read_last_steps(const json& data, std::vector<std::pair<std::string, std::i
     if (!item.is_object()) return false;
     std::int64_t step = 0;
     read_int(field(item, "step"), &step);  // 0 may be left out
-    out->emplace_back(text(item, "key"), step);
+    out->last_steps.emplace_back(text(item, "key"), step);
+    double value = 0;
+    if (read_double(field(item, "value"), &value)) out->last_values.emplace_back(text(item, "key"), value);
   }
   return true;
 }
@@ -94,10 +96,11 @@ bool read_run_object(const json& run, RemoteRun* out) {
   out->params.clear();
   out->tags.clear();
   out->last_steps.clear();
+  out->last_values.clear();
   if (out->run_id.empty()) return false;
   const json* data = field(run, "data");
   return !data || (read_pairs(*data, "params", &out->params) && read_pairs(*data, "tags", &out->tags) &&
-                   read_last_steps(*data, &out->last_steps));
+                   read_last_points(*data, out));
 }
 
 bool contains_nocase(std::string_view text, std::string_view word) {
@@ -149,6 +152,11 @@ bool read_text_field(const Reply& reply, const char* name, std::string* out) {
   if (!reply.json) return false;
   *out = text(*reply.json, name);
   return !out->empty();
+}
+
+std::optional<bool> read_flag(const Reply& reply, const char* name) {
+  const json* value = reply.json ? field(*reply.json, name) : nullptr;
+  return value && value->is_boolean() ? std::optional<bool>(value->get<bool>()) : std::nullopt;
 }
 
 bool read_experiment(const Reply& reply, std::string* id, bool* deleted) {

@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,7 @@ Reply read_reply(const http::Response& response);
 
 // Each returns false when the reply is not of that shape.
 bool read_text_field(const Reply& reply, const char* field, std::string* out);
+std::optional<bool> read_flag(const Reply& reply, const char* field);  // unset: not there
 bool read_experiment(const Reply& reply, std::string* id, bool* deleted);
 bool read_run(const Reply& reply, RemoteRun* out);
 bool read_runs(const Reply& reply, std::vector<RemoteRun>* out);  // none is well-formed

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -46,6 +47,7 @@ struct Server {
   bool whole_resend_ok = false;  // >= 3.10: a repeated batch of any shape is a no-op
   bool nan_resend_ok = false;    // >= 3.17.2
   std::string store_type;        // "SqlStore", "FileStore" (appends what is repeated), "" unknown
+  std::optional<bool> multipart_uploads, multipart_downloads;  // of the proxied store; unset: not said (before 3.15)
 };
 
 struct MetricPoint {
@@ -59,8 +61,10 @@ struct RemoteRun {
   std::string artifact_uri;
   Pairs params, tags;
   std::vector<std::pair<std::string, std::int64_t>> last_steps;  // of each metric, that of the latest point
+  std::vector<std::pair<std::string, double>> last_values;       // the same points
 };
 
+class Models;    // mlflow/models.h
 class Registry;  // mlflow/registry.h
 
 /// Calls over one connection; one thread at a time (cancel and the counters from any). Each returns what it means; out
@@ -96,6 +100,7 @@ class Api {
   /// All pages, sorted by (step, time); a key the run does not have is no point.
   Answer metric_history(std::string_view run_id, std::string_view key, std::vector<model::Point>* out);
   Registry& registry();  // over the same connection
+  Models& models();      // so is this
   void cancel();         // from another thread: the call in progress ends at once
   std::uint64_t bytes_sent() const;
   std::uint64_t requests() const;

@@ -53,8 +53,8 @@ class RegistryApi final : public Registry {
 
   Answer create_model(std::string_view name, std::string_view description, const Pairs& tags) override {
     Reply reply;
-    Answer answer = x_->post(Expect::object, "registered-models/create", encode_new_model(name, description, tags),
-                             &reply, true);
+    Answer answer =
+        x_->post(Expect::object, "registered-models/create", encode_new_model(name, description, tags), &reply, true);
     RemoteModel made;
     if (answer.verdict == Verdict::ok && !read_model(reply, &made)) return unexpected(answer, "registered_model");
     return answer;
@@ -142,8 +142,8 @@ class RegistryApi final : public Registry {
   Answer latest_versions(std::string_view name, std::string_view stage, std::vector<RemoteVersion>* out) override {
     out->clear();
     Reply reply;
-    Answer answer = x_->get(Expect::object,
-                            query("registered-models/get-latest-versions", {{"name", name}, {"stages", stage}}), &reply);
+    Answer answer = x_->get(
+        Expect::object, query("registered-models/get-latest-versions", {{"name", name}, {"stages", stage}}), &reply);
     if (answer.verdict == Verdict::ok && !read_versions(reply, out, nullptr))
       return unexpected(answer, "model_versions");
     return answer;
@@ -151,8 +151,7 @@ class RegistryApi final : public Registry {
 
   Answer create_version(const NewVersion& version, RemoteVersion* out) override {
     Reply reply;
-    Answer answer =
-        x_->post(Expect::object, "model-versions/create", encode_new_version(version), &reply, true);
+    Answer answer = x_->post(Expect::object, "model-versions/create", encode_new_version(version), &reply, true);
     if (answer.verdict == Verdict::ok && !read_version(reply, out)) return unexpected(answer, "model_version");
     return answer;
   }

@@ -86,6 +86,14 @@ struct Promotion {
   std::int64_t time_ms = 0;
 };
 inline constexpr std::string_view kPromotionTag = "mlops.promotion.";
+/// A model directory's mlops-manifest.json.
+struct ManifestFile {
+  std::string path, sha256;
+  std::uint64_t size = 0;
+};
+inline constexpr std::string_view kManifestName = "mlops-manifest.json";
+bool decode_manifest(std::string_view text, std::vector<ManifestFile>* out);
+
 std::string encode_promotion(const Promotion& promotion);  // JSON
 bool decode_promotion(std::string_view text, Promotion* out);
 

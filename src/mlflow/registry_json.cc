@@ -179,4 +179,26 @@ bool decode_promotion(std::string_view bytes, Promotion* out) {
   }
 }
 
+bool decode_manifest(std::string_view bytes, std::vector<ManifestFile>* out) {
+  out->clear();
+  try {
+    const json object = json::parse(bytes, nullptr, false);
+    const json* files = field(object, "files");
+    if (files == nullptr || !files->is_array()) return false;
+    for (const json& item : *files) {
+      if (!item.is_object()) return false;
+      ManifestFile file;
+      file.path = text(item, "path");
+      file.sha256 = text(item, "sha256");
+      const std::int64_t size = number(item, "size");
+      if (file.path.empty() || file.sha256.size() != 64 || size < 0) return false;
+      file.size = static_cast<std::uint64_t>(size);
+      out->push_back(std::move(file));
+    }
+    return true;
+  } catch (...) {  // out of memory
+    return false;
+  }
+}
+
 }  // namespace mlops::mlflow

@@ -11,8 +11,6 @@
 
 namespace mlops::model {
 
-/// The path for a server before 3.11, where its UI knows images of steps under other names than later ones (`key`).
-inline constexpr std::string_view kPathBefore311 = "path_before_3.11";
 /// The file is not in the spool yet: the drain's spooler reads it from `source` (absolute), if it is still the same.
 inline constexpr std::string_view kSource = "source", kSourceDevice = "device", kSourceInode = "inode",
                                   kSourceMtime = "mtime_ns", kSourceCtime = "ctime_ns";

@@ -131,9 +131,7 @@ const char* verb_name(Verb verb) {
   return "unknown";
 }
 
-bool is_version(std::string_view text) {
-  return is_digits(text) && text.size() <= 18 && text.front() != '0';
-}
+bool is_version(std::string_view text) { return is_digits(text) && text.size() <= 18 && text.front() != '0'; }
 
 Op op_of(const Intent& intent) {
   Op op;
@@ -227,7 +225,8 @@ Status check_model_name(std::string_view name) {
 Status check_alias(std::string_view alias) {
   if (Status s = check_text("alias", alias, kAliasChars, false); !s.ok()) return s;
   if (is_latest(alias) || ((alias.front() == 'v' || alias.front() == 'V') && is_digits(alias.substr(1)))) {
-    return invalid("the alias " + quoted(alias) + " is reserved by MLflow ('latest', and versions as 'v7'): use another");
+    return invalid("the alias " + quoted(alias) +
+                   " is reserved by MLflow ('latest', and versions as 'v7'): use another");
   }
   for (const char c : alias) {
     const bool word = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||

@@ -42,12 +42,16 @@ enum class OpKind : std::uint8_t {
   lifecycle = 11,  // number: 1 deleted, 0 restored (MLflow's soft delete: the run stays, out of sight)
   artifact = 12,   // key: path below the artifact root of the run or, with a parent, of that logged model;
                    // value: spool name of the bytes (hex of a uid); number: their size
-  input = 13,      // a dataset the run used; key: name, value: digest, pairs: what else is known of it
-  model = 14,      // a logged model begins; parent: its uid, key: name, number: step, pairs: type, params, tags
+  input = 13,      // a dataset the run used; key: name, value: digest, pairs: what else is known of it (model/dataset.h).
+                   // Without a key, a logged model it used: parent, or value: its id on the server
+  model = 14,      // a logged model begins; parent: its uid, key: name, value: type, number: step, pairs: params, tags
+                   // and what MLmodel says of it (model/logged_model.h)
   model_end = 15,  // parent: its uid, number: 1 all files are there, 0 given up
   registry = 16,   // an intent, in the registry's stream; parent: the intent's uid, number: which, key: model name
+  model_metric = 17,  // a point of the run is also one of a logged model; parent: its uid, key: metric, value: as text,
+                      // number: step, time: the point's; pairs: the dataset (model/dataset.h)
 };
-inline constexpr OpKind kLastOpKind = OpKind::registry;
+inline constexpr OpKind kLastOpKind = OpKind::model_metric;
 
 /// The stream of registry intents of a slot: records like a run's, under a uid that no run has ("mlops registry").
 inline constexpr Uid kRegistry{{'m', 'l', 'o', 'p', 's', ' ', 'r', 'e', 'g', 'i', 's', 't', 'r', 'y', 0, 0}};
@@ -57,7 +61,7 @@ struct Op {
   std::uint64_t ticket = 0;
   std::int64_t time_ms = 0;
   Uid run;
-  Uid parent;  // run_start: zero when none
+  Uid parent;  // what else it is about, by kind; zero: nothing
   OpKind kind = OpKind::set_tag;
   std::int64_t number = 0;
   std::string key, value;

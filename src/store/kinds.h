@@ -3,12 +3,17 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "mlops/status.h"
 #include "store/aws.h"
 #include "store/store.h"
 
 namespace mlops::store {
+
+/// What MLflow's servers take of check_path: no '#', and no % with two hex digits behind it, which they would read as
+/// another character, however it is encoded.
+Status check_mlflow_path(std::string_view path);
 
 /// `base`: of the server that serves artifacts; `root`: below it, decoded, without slashes at its ends;
 /// `ca_file`: for presigned URLs.

@@ -115,7 +115,7 @@ Result<std::unique_ptr<Store>> open(const Place& place, const http::Env& env) {
   if (scheme == "s3") {
     Result<Aws> aws = read_aws(env);
     if (!aws.ok()) return no_way(uri, std::string(aws.status().message()), StatusCode::invalid_argument);
-    const std::string_view name = trim_slashes(rest);
+    const std::string_view name = rest.substr(0, 2) == "//" ? rest.substr(2) : std::string_view();
     const auto end = name.find('/');
     if (aws->has_keys())
       return open_s3(place, std::move(*aws), std::string(name.substr(0, end)),

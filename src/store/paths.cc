@@ -1,6 +1,7 @@
 // Paths and parts: what a store may be asked for.
 #include <algorithm>
 
+#include "store/kinds.h"
 #include "store/store.h"
 
 namespace mlops::store {
@@ -40,7 +41,8 @@ Status check_path(std::string_view path) {
   if (std::any_of(path.begin(), path.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }))
     return bad("(control characters)", "it has a control character");
   if (path.find('\\') != path.npos) return bad(path, "it has a backslash; folders are separated by /");
-  if (path.size() > 1 && path[1] == ':') return bad(path, "it begins like a Windows drive; give a relative path");
+  if (path.size() > 2 && path[1] == ':' && path[2] == '/')
+    return bad(path, "it begins like a Windows drive; give a relative path");
   for (std::string_view rest = path;;) {
     const auto slash = rest.find('/');
     const std::string_view segment = rest.substr(0, slash);
@@ -49,6 +51,16 @@ Status check_path(std::string_view path) {
     if (slash == rest.npos) return {};
     rest.remove_prefix(slash + 1);
   }
+}
+
+Status check_mlflow_path(std::string_view path) {
+  if (Status s = check_path(path); !s.ok()) return s;
+  if (path.find('#') != path.npos) return bad(path, "MLflow's servers refuse a # in it; rename it");
+  auto hex = [](char c) { return (c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'f'); };
+  for (std::size_t i = 0; i + 2 < path.size(); ++i)
+    if (path[i] == '%' && hex(path[i + 1]) && hex(path[i + 2]))
+      return bad(path, "MLflow's servers would read a % with two hex digits as another character; rename it");
+  return {};
 }
 
 std::vector<Part> plan_parts(std::uint64_t size) {

@@ -83,15 +83,26 @@ class Proxied final : public Store {
     return answer;
   }
 
+  // MLflow does not catch what S3 says here: an upload that is gone, or a part, is an HTML page of status 500.
   Answer finish(std::string_view path, const Upload& upload) override {
     const auto [dir, name] = split(path);
-    return of_mlflow(post("mpu/complete", dir, write_complete(name, upload)), path);
+    const http::Response response = post("mpu/complete", dir, write_complete(name, upload));
+    Answer answer = of_mlflow(response, path);
+    if (answer.verdict == Verdict::ambiguous && response.status == 500 && response.fate == http::Fate::answered)
+      return make(Verdict::expired, StatusCode::failed_precondition,
+                  std::string(path) +
+                      ": HTTP 500: the server could not put the parts together; the upload is finished or "
+                      "gone, or its store fails",
+                  response);
+    return answer;
   }
 
   Answer abort(std::string_view path, const Upload& upload) override {
     const auto [dir, name] = split(path);
-    Answer answer = of_mlflow(post("mpu/abort", dir, write_abort(name, upload)), path);
-    return answer.verdict == Verdict::expired || answer.verdict == Verdict::not_found ? Answer{} : answer;
+    const http::Response response = post("mpu/abort", dir, write_abort(name, upload));
+    Answer answer = of_mlflow(response, path);
+    const bool gone = response.fate == http::Fate::answered && response.status == 500;
+    return gone || answer.verdict == Verdict::expired || answer.verdict == Verdict::not_found ? Answer{} : answer;
   }
 
   Answer stat(std::string_view path, std::uint64_t* size) override {
@@ -192,12 +203,9 @@ class Proxied final : public Store {
     return true;
   }
 
-  Answer check(std::string_view path) const {
-    if (Status s = check_path(path); !s.ok()) return refuse(s);
-    if (path.find('#') != path.npos)
-      return refuse({StatusCode::invalid_argument,
-                     "artifact path '" + std::string(path) + "': MLflow's servers refuse a # in it; rename it"});
-    return {};
+  static Answer check(std::string_view path) {
+    Status s = check_mlflow_path(path);
+    return s.ok() ? Answer{} : refuse(s);
   }
 
   std::string below(std::string_view path) const {

@@ -23,7 +23,7 @@ class Served final : public Store {
   }
 
   Answer put(std::string_view path, const Body& body, const Progress& progress) override {
-    if (Status s = check_path(path); !s.ok()) return refuse(s);
+    if (Status s = check_mlflow_path(path); !s.ok()) return refuse(s);
     if (!hands_out_) return nobody(path, {});
     http::Request ask;
     ask.method = http::Method::post;
@@ -58,7 +58,7 @@ class Served final : public Store {
   Answer abort(std::string_view, const Upload&) override { return {}; }
 
   Answer stat(std::string_view path, std::uint64_t* size) override {
-    if (Status s = check_path(path); !s.ok()) return refuse(s);
+    if (Status s = check_mlflow_path(path); !s.ok()) return refuse(s);
     const auto slash = path.rfind('/');
     std::vector<Entry> entries;
     Answer answer = list(slash == path.npos ? std::string_view() : path.substr(0, slash), &entries);
@@ -73,7 +73,7 @@ class Served final : public Store {
 
   Answer list(std::string_view dir, std::vector<Entry>* out) override {
     if (!dir.empty())
-      if (Status s = check_path(dir); !s.ok()) return refuse(s);
+      if (Status s = check_mlflow_path(dir); !s.ok()) return refuse(s);
     const std::string where = run_id_.empty()
                                   ? "/api/2.0/mlflow/logged-models/" + http::escape(model_id_) +
                                         "/artifacts/directories?artifact_directory_path=" + http::escape(dir)
@@ -100,7 +100,7 @@ class Served final : public Store {
 
   Answer get(std::string_view path, std::uint64_t offset, Version* version, const Sink& sink,
              const Progress& progress) override {
-    if (Status s = check_path(path); !s.ok()) return refuse(s);
+    if (Status s = check_mlflow_path(path); !s.ok()) return refuse(s);
     Version mine;
     if (!version) version = &mine;
     http::Request request;

@@ -14,7 +14,7 @@ using State = ledger::DeadLetter::State;
 std::uint64_t RunLane::retries() const {
   std::uint64_t count = 0;
   for (const auto& [seq, letter] : dead_) count += letter.state == State::retrying ? 1 : 0;
-  return count;
+  return count + pending_models_.size();
 }
 
 /// Above the cursor the walk comes first: it is what counts the letters it passes.
@@ -56,6 +56,7 @@ Outcome RunLane::send_again(Remote& remote, const model::RunRow& row, ledger::De
     refusal_ = &refusal;
     const Answer answer = while_active(remote, row, [&] { return send_one(remote, *letter); });
     refusal_ = nullptr;
+    if (wait_ms_ != 0) return wait(std::exchange(wait_ms_, 0), Answer());
     if (answer.verdict != Verdict::ok) return settle(answer);
   }
   ledger::Lane next = state_;

@@ -8,7 +8,7 @@ namespace mlops::sync {
 
 class Concurrency {
  public:
-  explicit Concurrency(int most) : most_(most < 1 ? 1 : most) {}
+  explicit Concurrency(int most, int first = 1) : most_(most < 1 ? 1 : most), limit_(first < most_ ? first : most_) {}
 
   int limit() const { return limit_; }
   /// One request for records came back well. `busy`: every allowed connection had work at that time, so the figures say
@@ -22,7 +22,7 @@ class Concurrency {
   void restart(std::int64_t now_ms);
 
   int most_;
-  int limit_ = 1;
+  int limit_;
   // The measurement in progress.
   std::int64_t since_ms_ = -1;
   std::uint64_t records_ = 0;

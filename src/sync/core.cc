@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/base.h"
+#include "sync/model_root.h"
 
 namespace mlops::sync {
 namespace {
@@ -27,6 +28,9 @@ Core::Core(EngineOptions options, Parts parts)
   shared_.reader = options_.reader.get();
   shared_.durable_beat = options_.durable_beat;
   shared_.turnstile = options_.turnstile;
+  shared_.slot_dir = options_.slot_dir;
+  shared_.model_root = [this](const base::Uid&, const base::Uid& model) { return model_root(*shared_.ledger, model); };
+  shared_.model_place = [this](const base::Uid& model) { return model_place(*shared_.ledger, model); };
   shared_.watermark_key = watermark_key(options_.slot_dir);
   shared_.backoff_first = options_.backoff_first;
   shared_.backoff_most = options_.backoff_most;
@@ -34,7 +38,7 @@ Core::Core(EngineOptions options, Parts parts)
   shared_.may_send = [this] {
     {
       Lock lock(mu_);
-      if (stopping_) return false;
+      if (stopping_ || stepping_down_ || (ledger_ && !ledger_->held())) return false;
     }
     return !options_.lease_ok || options_.lease_ok();
   };
@@ -55,6 +59,43 @@ Core::Core(EngineOptions options, Parts parts)
     state.parked = it->second->seen.parked;
     return state;
   };
+  UploadParts uploads;
+  uploads.make_remote = parts_.make_remote;
+  uploads.make_store = parts_.make_store;
+  if (!uploads.make_store) {
+    uploads.make_store = [](const store::Place&) -> Result<std::unique_ptr<store::Store>> {
+      return Status(StatusCode::failed_precondition, "nobody delivers files here");
+    };
+  }
+  uploads.open_file = parts_.open_file;
+  uploads.server_id = [this](const base::Uid& run) { return shared_.parent_of(run).server_id; };
+  uploads.done = [this](const base::Uid& run) { files_there(run); };
+  uploads.tracking_uri = options_.destination.uri;
+  uploads.credentials = options_.credentials;
+  uploads.turnstile = options_.upload_turnstile;
+  uploads.max_connections = options_.max_connections;
+  uploads_ = std::make_unique<Uploads>(&shared_, std::move(uploads));
+  shared_.artifacts_delivered = [this](const base::Uid& run, const base::Uid& model, std::uint64_t ticket) {
+    return uploads_->delivered(run, model, ticket);
+  };
+}
+
+/// A lane may have waited for it.
+void Core::files_there(const base::Uid& run) {
+  Lock lock(mu_);
+  for (const base::Uid& uid : {run, model::kRegistry}) {
+    const auto it = entries_.find(uid);
+    if (it == entries_.end()) continue;
+    Entry* const entry = it->second.get();
+    if (entry->delayed) {
+      std::erase_if(delayed_, [entry](const auto& waiting) { return waiting.second == entry; });
+      entry->delayed = false;
+      make_ready(entry);
+    } else if (entry->running) {
+      entry->again = true;
+    }
+  }
+  idle_cv_.notify_all();
 }
 
 void Core::start() {
@@ -78,6 +119,13 @@ void Core::coordinate() {
       read_standby(lock, now);
       idle_cv_.notify_all();
       if (!stopping_) coordinator_cv_.wait_for(lock, Millis(kTakeOverMs));
+      continue;
+    }
+    lock.unlock();
+    const bool mine = ledger_->hold();  // only this thread lets go of the ledger
+    lock.lock();
+    if (!mine) {
+      step_down(lock);
       continue;
     }
     if (options_.lease_ok) {
@@ -166,14 +214,17 @@ bool Core::try_take_over(Lock& lock) {
   }
   ledger_ = std::move(*opened);
   shared_.ledger = ledger_.get();
+  uploads_->take_over(ledger_.get());
   entries_.clear();
   dead_.clear();
   if (snapshot.ok()) {
     pace_ = snapshot->live.points_per_second;
     for (const ledger::DeadLetter& letter : snapshot->dead) {
+      if (letter.artifact) continue;
       dead_[letter.run][letter.seq] = letter;
       if (letter.state == ledger::DeadLetter::State::retrying) ++entry_of(letter.run).retries;
     }
+    for (const auto& [uid, model] : snapshot->models) entry_of(model.run).retries += model.pending() ? 1 : 0;
   }
   contact_due_ = false;
   for (ledger::Lane& lane : ledger_->lanes()) {
@@ -189,6 +240,33 @@ bool Core::try_take_over(Lock& lock) {
   return true;
 }
 
+/// Another node delivers from here now, or may soon. No request begins any more; those under way end, and what they did
+/// is not written down: the next deliverer proves it.
+void Core::step_down(Lock& lock) {
+  stepping_down_ = true;
+  worker_cv_.notify_all();
+  while (working_ > 0 && !stopping_) coordinator_cv_.wait_for(lock, Millis(20));
+  if (stopping_) return;
+  note_error(Status(StatusCode::unavailable, options_.slot_dir + ": the lease is lost; another node may deliver now"));
+  for (auto& [uid, entry] : entries_) {
+    entry->lane.reset();
+    entry->queued = entry->delayed = entry->hot = entry->again = false;
+  }
+  ready_.clear();
+  delayed_.clear();
+  hot_.clear();
+  lock.unlock();
+  uploads_->let_go();
+  lock.lock();
+  shared_.ledger = nullptr;
+  std::unique_ptr<ledger::Ledger> lost = std::move(ledger_);
+  stepping_down_ = false;
+  standby_read_ = 0;
+  lock.unlock();
+  lost.reset();
+  lock.lock();
+}
+
 void Core::read_standby(Lock& lock, std::int64_t now) {
   if (now < standby_read_) return;
   lock.unlock();
@@ -197,6 +275,8 @@ void Core::read_standby(Lock& lock, std::int64_t now) {
   Status refreshed = options_.reader->refresh();
   Result<std::vector<model::RunRow>> rows = options_.reader->runs();
   const buffer::Identity identity = options_.reader->identity();
+  if (snapshot.ok()) uploads_->stand_by(*snapshot);
+  if (rows.ok()) uploads_->see(*rows);
   const std::int64_t took = base::steady_ms() - now;
   lock.lock();
   identity_ = identity;
@@ -206,8 +286,9 @@ void Core::read_standby(Lock& lock, std::int64_t now) {
     standby_ = std::move(*snapshot);
     for (auto& [uid, entry] : entries_) entry->retries = 0;
     for (const ledger::DeadLetter& letter : standby_.dead) {
-      if (letter.state == ledger::DeadLetter::State::retrying) ++entry_of(letter.run).retries;
+      if (letter.state == ledger::DeadLetter::State::retrying && !letter.artifact) ++entry_of(letter.run).retries;
     }
+    for (const auto& [uid, model] : standby_.models) entry_of(model.run).retries += model.pending() ? 1 : 0;
   }
   if (rows.ok()) {
     for (const model::RunRow& row : *rows) {
@@ -229,10 +310,12 @@ void Core::reload(Entry* entry) {
   DeadMarks dead;
   entry->retries = 0;
   for (ledger::DeadLetter& letter : ledger_->dead(entry->seen.run)) {
+    if (letter.artifact) continue;
     if (letter.state == ledger::DeadLetter::State::retrying) ++entry->retries;
     const std::uint64_t seq = letter.seq;
     dead[seq] = std::move(letter);
   }
+  for (const ledger::ModelState& model : ledger_->models(entry->seen.run)) entry->retries += model.pending() ? 1 : 0;
   entry->lane.reset();
   dead_[entry->seen.run] = std::move(dead);
   entry->seen = ledger_->lane(entry->seen.run);
@@ -255,11 +338,18 @@ void Core::take_requests(Lock& lock) {
     if (std::any_of(asked.requests.begin(), asked.requests.end(), busy)) continue;
     Status applied;
     std::set<Entry*> changed;
-    for (const ledger::Request& request : asked.requests) {
-      if (applied.ok()) applied = ledger::apply(request, ledger_.get());
-      changed.insert(&entry_of(request.run));
+    {
+      const auto hold = uploads_->hold();
+      for (const ledger::Request& request : asked.requests) {
+        if (applied.ok()) applied = ledger::apply(request, ledger_.get());
+        changed.insert(&entry_of(request.run));
+      }
     }
-    for (Entry* entry : changed) reload(entry);
+    for (Entry* entry : changed) {
+      uploads_->reload(entry->seen.run);
+      reload(entry);
+    }
+    scan_forced_ = true;
     ledger_dirty_ = true;
     if (applied.ok()) {
       parts_.asked_done(asked);
@@ -297,6 +387,13 @@ void Core::publish(std::int64_t now) {
   live.error_code = static_cast<int>(last_error_.code());
   live.error = std::string(last_error_.message());
   live.points_per_second = pace_;
+  const UploadCounts files = uploads_->counts();
+  live.files_waiting = files.waiting_files;
+  live.file_bytes_waiting = files.waiting_bytes;
+  if (last_error_.ok() && !files.error.ok()) {
+    live.error_code = static_cast<int>(files.error.code());
+    live.error = std::string(files.error.message());
+  }
   ledger_->note_health(live).ignore();  // only for those who look on
 }
 
@@ -306,6 +403,7 @@ void Core::end_ledger(Lock& lock) {
   if (ledger_) {
     publish(base::steady_ms());
     lock.unlock();
+    uploads_->stop();
     ledger_->sync().ignore();  // what is lost is sent again and proved
     lock.lock();
     for (auto& [uid, entry] : entries_) entry->lane.reset();
@@ -332,6 +430,7 @@ void Core::retry_now() {
     retry_asked_ = true;
     scan_forced_ = true;
   }
+  uploads_->retry_now();
   coordinator_cv_.notify_one();
   worker_cv_.notify_all();
 }
@@ -341,6 +440,7 @@ void Core::stop(Millis deadline) {
   Lock lock(mu_);
   if (threads_.empty()) return;
   stopping_ = true;
+  uploads_->ask_stop();
   coordinator_cv_.notify_all();
   worker_cv_.notify_all();
   idle_cv_.notify_all();
@@ -350,6 +450,7 @@ void Core::stop(Millis deadline) {
     for (auto& remote : remotes_) {
       if (remote) remote->cancel();
     }
+    uploads_->cancel();
   }
   const bool all = idle_cv_.wait_until(lock, until, ended);
   std::vector<std::thread> threads;

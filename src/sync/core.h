@@ -27,6 +27,7 @@
 #include "sync/lane.h"
 #include "sync/remote.h"
 #include "sync/shared.h"
+#include "sync/upload.h"
 #include "sync/window.h"
 
 namespace mlops::sync {
@@ -34,6 +35,9 @@ namespace mlops::sync {
 /// What the engine is built from; tests give their own.
 struct Parts {
   MakeRemote make_remote;
+  std::function<Result<std::unique_ptr<store::Store>>(const store::Place&)>
+      make_store;  // empty: no files are delivered
+  std::function<Result<base::Fd>(const buffer::FileRow&)> open_file;
   std::function<Result<std::unique_ptr<ledger::Ledger>>()> open_ledger;
   std::function<Result<ledger::Ledger::Snapshot>()> read_ledger;
   std::function<std::vector<ledger::Asked>()> asked;     // empty: nobody can ask
@@ -57,6 +61,7 @@ class Core : public std::enable_shared_from_this<Core> {
   Result<std::string> server_id(const base::Uid& run) const;
   std::optional<ledger::IntentResult> intent(const base::Uid& uid) const;
   std::uint64_t intents_waiting() const;
+  std::optional<ledger::ModelState> logged_model(const base::Uid& uid) const;
   bool is_deliverer() const;
   void retry_now();
   void stop(Millis deadline);
@@ -81,10 +86,12 @@ class Core : public std::enable_shared_from_this<Core> {
   // core.cc: the coordinator
   void coordinate();
   bool try_take_over(Lock& lock);
+  void step_down(Lock& lock);
   void read_standby(Lock& lock, std::int64_t now);
   void publish(std::int64_t now);
   void take_requests(Lock& lock);
   void reload(Entry* entry);
+  void files_there(const base::Uid& run);
   void end_ledger(Lock& lock);
   // scan.cc: what is new
   void scan(Lock& lock, std::int64_t now);
@@ -113,6 +120,7 @@ class Core : public std::enable_shared_from_this<Core> {
   EngineOptions options_;
   Parts parts_;
   Shared shared_;
+  std::unique_ptr<Uploads> uploads_;  // its mutex comes after mu_
 
   mutable std::mutex mu_;
   std::condition_variable coordinator_cv_, worker_cv_, idle_cv_;
@@ -123,6 +131,7 @@ class Core : public std::enable_shared_from_this<Core> {
   std::vector<std::unique_ptr<Remote>> remotes_;  // one per worker
 
   std::unique_ptr<ledger::Ledger> ledger_;  // null: standing by
+  bool stepping_down_ = false;
   ledger::Ledger::Snapshot standby_;
   std::int64_t standby_read_ = 0;
 

@@ -5,6 +5,7 @@
 
 #include <utility>
 
+#include "buffer/spool.h"
 #include "sync/core.h"
 
 namespace mlops::sync {
@@ -32,6 +33,9 @@ class EngineShell : public Engine {
     return core_ ? core_->intent(uid) : std::nullopt;
   }
   std::uint64_t intents_waiting() const override { return core_ ? core_->intents_waiting() : 0; }
+  std::optional<ledger::ModelState> logged_model(const base::Uid& uid) const override {
+    return core_ ? core_->logged_model(uid) : std::nullopt;
+  }
   bool is_deliverer() const override { return core_ && core_->is_deliverer(); }
   void retry_now() override {
     if (core_) core_->retry_now();
@@ -73,6 +77,10 @@ Parts real_parts(const EngineOptions& options) {
   parts.read_ledger = [slot = options.slot_dir, name = options.destination.name] {
     return ledger::Ledger::read(slot, name);
   };
+  parts.make_store = [env = options.env](const store::Place& place) {
+    return store::open(place, env ? env : [](const char*) -> const char* { return nullptr; });
+  };
+  parts.open_file = [spool = buffer::Spool(options.slot_dir)](const buffer::FileRow& row) { return spool.open(row); };
   parts.asked = [slot = options.slot_dir, name = options.destination.name] { return ledger::asked(slot, name); };
   parts.asked_done = [](const ledger::Asked& asked) { ::unlink(asked.path.c_str()); };
   return parts;

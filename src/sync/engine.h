@@ -33,7 +33,9 @@ struct EngineOptions {
   std::function<std::uint64_t()> durable_beat;  // records of later beats are not sent
   std::function<bool()> lease_ok;               // asked before each request; empty = always
   int max_connections = 4;
-  std::shared_ptr<Turnstile> turnstile;  // shared by engines that deliver to one server; null: none
+  std::shared_ptr<Turnstile> turnstile;         // shared by engines that deliver to one server; null: none
+  std::shared_ptr<Turnstile> upload_turnstile;  // of files: they never wait in front of records
+  std::function<const char*(const char*)> env;  // for stores that are not the tracking server's; empty: no variable
   Millis backoff_first{1'000}, backoff_most{300'000};
 };
 
@@ -57,6 +59,7 @@ class Engine {
   /// What became of a registry intent; nothing while it waits.
   virtual std::optional<ledger::IntentResult> intent(const base::Uid& uid) const = 0;
   virtual std::uint64_t intents_waiting() const = 0;
+  virtual std::optional<ledger::ModelState> logged_model(const base::Uid& uid) const = 0;  // nothing while it waits
   virtual bool is_deliverer() const = 0;
   virtual void retry_now() = 0;            // skip the current backoff (a person asked)
   virtual void stop(Millis deadline) = 0;  // ends the request in flight when it must; cursors are in the ledger

@@ -32,7 +32,7 @@ class Lane {
   /// One step: at most one window of records.
   virtual Outcome step(Remote& remote) = 0;
   virtual const ledger::Lane& state() const = 0;
-  virtual std::uint64_t retries() const = 0;  // dead letters that are to be sent once more
+  virtual std::uint64_t retries() const = 0;  // below the cursor: dead letters to be sent again, models to be ended
   virtual std::int64_t oldest_ms() const = 0;
   virtual void unpark() = 0;
   virtual void release() = 0;  // gives the memory of the last window and of read-ahead records back

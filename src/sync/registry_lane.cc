@@ -13,7 +13,7 @@ using mlflow::Verdict;
 
 namespace {
 
-constexpr std::size_t kQueue = 256;      // intents looked at, of those that wait
+constexpr std::size_t kQueue = 256;       // intents looked at, of those that wait
 constexpr std::int64_t kLaterMs = 1'000;  // at most, between two looks at what an intent waits for
 
 bool settled(const ledger::IntentResult& result) { return result.state != ledger::IntentResult::State::sending; }
@@ -86,8 +86,8 @@ Status RegistryLane::load(const model::RunRow& row) {
         return true;
       },
       [&](std::uint64_t seq, std::uint64_t count, const Status& why) {
-        base::log(base::LogLevel::error, "registry: " + std::to_string(count) + " damaged records are passed over: " +
-                                             why.to_string());
+        base::log(base::LogLevel::error,
+                  "registry: " + std::to_string(count) + " damaged records are passed over: " + why.to_string());
         read_ = std::max(read_, seq + count);
       });
   if (!scanned.ok()) return scanned;

@@ -45,10 +45,10 @@ class RegistryLane final : public Lane {
   struct Entry {
     std::uint64_t seq = 0;
     model::Intent intent;
-    Result result;           // as the ledger has it; or fresh
+    Result result;            // as the ledger has it; or fresh
     bool marked = false;      // the ledger says that it may have been sent
     bool maybe_sent = false;  // so it does, or the ledger might have lost it
-    int lookups_left = 0;    // before a create is sent (again)
+    int lookups_left = 0;     // before a create is sent (again)
     std::int64_t due_ms = 0, waits_since_ms = 0;
     Backoff backoff;
     Entry(std::uint64_t s, model::Intent i, Backoff b) : seq(s), intent(std::move(i)), backoff(b) {}
@@ -77,6 +77,7 @@ class RegistryLane final : public Lane {
   Tried mark(Entry* entry, bool sync);               // settled: go on
   Tried find_version_of(Remote& remote, Entry* entry, const std::string& model, std::string* version);
   Tried place_of(Remote& remote, Entry* entry, mlflow::NewVersion* out);
+  Tried place_of_run(Remote& remote, Entry* entry, mlflow::NewVersion* out);
   Tried create_model(Remote& remote, Entry* entry);
   Tried create_version(Remote& remote, Entry* entry);
   Tried make_version(Remote& remote, Entry* entry, const mlflow::NewVersion& version);
@@ -91,9 +92,9 @@ class RegistryLane final : public Lane {
 
   Shared* shared_;
   ledger::Lane state_;
-  std::deque<Entry> queue_;     // not settled, by seq
-  std::uint64_t read_ = 0;      // records below are in the queue or settled
-  std::uint64_t fresh_ = 0;     // records from here on are younger than this lane
+  std::deque<Entry> queue_;        // not settled, by seq
+  std::uint64_t read_ = 0;         // records below are in the queue or settled
+  std::uint64_t fresh_ = 0;        // records from here on are younger than this lane
   std::int64_t forgotten_ms_ = 0;  // the ledger may have forgotten what it settled before
   bool identity_checked_ = false;
   Backoff backoff_;

@@ -13,7 +13,7 @@ using model::Verb;
 
 namespace {
 
-constexpr std::string_view kUid = "uid:";
+constexpr std::string_view kUid = "uid:", kRuns = "runs:/";
 constexpr std::int64_t kForeignMs = 60'000;  // how long the version of another process's intent is waited for
 
 bool absent(const mlflow::Answer& answer) { return answer.status.code() == StatusCode::not_found; }
@@ -142,9 +142,10 @@ RegistryLane::Tried RegistryLane::find_version_of(Remote& remote, Entry* entry, 
   if (entry->waits_since_ms == 0 || base::steady_ms() - entry->waits_since_ms < kForeignMs) {
     return later("the version it is about is not on the server yet");
   }
-  return refuse(entry, Status(StatusCode::not_found, "the version it is about is not on the server, and no intent of "
-                                                     "this process makes it (" +
-                                                         uid.hex() + "): deliver that one first, then try again"));
+  return refuse(entry, Status(StatusCode::not_found,
+                              "the version it is about is not on the server, and no intent of "
+                              "this process makes it (" +
+                                  uid.hex() + "): deliver that one first, then try again"));
 }
 
 RegistryLane::Tried RegistryLane::attempt(Remote& remote, Entry* entry) {
@@ -255,6 +256,7 @@ RegistryLane::Tried RegistryLane::rename_model(Remote& remote, Entry* entry) {
 /// Where the version's files are. Only `ready` goes on: `out->source` is set then.
 RegistryLane::Tried RegistryLane::place_of(Remote& remote, Entry* entry, mlflow::NewVersion* out) {
   const model::Intent& i = entry->intent;
+  if (i.source.compare(0, kRuns.size(), kRuns) == 0) return place_of_run(remote, entry, out);
   if (!i.source.empty()) {
     out->source = i.source;
     return {};
@@ -264,14 +266,13 @@ RegistryLane::Tried RegistryLane::place_of(Remote& remote, Entry* entry, mlflow:
         shared_->artifacts_delivered ? shared_->artifacts_delivered(i.run, i.logged_model, i.ticket) : [&] {
           bool none = true;
           shared_->reader
-              ->scan(
-                  i.run, 0,
-                  [&](const buffer::Record& record) {
-                    if (record.is_block || record.op.kind != model::OpKind::artifact) return true;
-                    if (record.op.ticket <= i.ticket && record.op.parent == i.logged_model) none = false;
-                    return none;
-                  },
-                  {})
+              ->scan(i.run, 0,
+                     [&](const buffer::Record& record) {
+                       if (record.is_block || record.op.kind != model::OpKind::artifact) return true;
+                       if (record.op.ticket <= i.ticket && record.op.parent == i.logged_model) none = false;
+                       return none;
+                     },
+                     {})
               .ignore();
           return none;
         }();
@@ -305,6 +306,23 @@ RegistryLane::Tried RegistryLane::place_of(Remote& remote, Entry* entry, mlflow:
   }
   out->source = folder(uri, i.path);
   out->run_id = run.server_id;
+  return {};
+}
+
+/// "runs:/<server's run id>/<path>": what loaders get is what is stored, so it is resolved here, as MLflow's client
+/// does.
+RegistryLane::Tried RegistryLane::place_of_run(Remote& remote, Entry* entry, mlflow::NewVersion* out) {
+  const std::string rest = entry->intent.source.substr(kRuns.size());
+  const std::size_t slash = std::min(rest.find('/'), rest.size());
+  const std::string id = rest.substr(0, slash);
+  mlflow::RemoteRun run;
+  const Answer answer = call([&] { return remote.get_run(id, &run); });
+  if (answer.verdict != Verdict::ok) return settle(entry, answer);
+  if (run.artifact_uri.empty()) {
+    return refuse(entry, Status(StatusCode::unimplemented, "the server does not say where the run's artifacts are"));
+  }
+  out->source = folder(run.artifact_uri, slash == rest.size() ? std::string() : rest.substr(slash + 1));
+  out->run_id = id;
   return {};
 }
 
@@ -389,9 +407,8 @@ RegistryLane::Tried RegistryLane::change_alias(Remote& remote, Entry* entry) {
     }
     if (Tried marked = mark(entry, true); marked.how != Tried::How::settled) return marked;
   }
-  const Answer answer = call([&] {
-    return sets ? registry.set_alias(i.model, i.key, version) : registry.delete_alias(i.model, i.key);
-  });
+  const Answer answer =
+      call([&] { return sets ? registry.set_alias(i.model, i.key, version) : registry.delete_alias(i.model, i.key); });
   return answer.verdict == Verdict::ok ? done(entry, version) : settle(entry, answer);
 }
 
@@ -469,8 +486,7 @@ RegistryLane::Tried RegistryLane::promote(Remote& remote, Entry* entry) {
     }
   }
   const mlflow::Promotion story{model::verb_name(i.verb), i.key, from, to, i.who, i.why, i.time_ms};
-  Answer answer =
-      call([&] { return registry.set_version_tag(i.model, to, key, mlflow::encode_promotion(story)); });
+  Answer answer = call([&] { return registry.set_version_tag(i.model, to, key, mlflow::encode_promotion(story)); });
   if (answer.verdict == Verdict::ok) answer = call([&] { return registry.set_alias(i.model, i.key, to); });
   return answer.verdict == Verdict::ok ? done(entry) : settle(entry, answer);
 }

@@ -42,6 +42,7 @@ class RemoteApi : public Remote {
     return api_->metric_history(run_id, key, out);
   }
   mlflow::Registry& registry() override { return api_->registry(); }
+  mlflow::Models& models() override { return api_->models(); }
   void cancel() override { api_->cancel(); }
   std::uint64_t bytes_sent() const override { return api_->bytes_sent(); }
 

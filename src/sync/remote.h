@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "mlflow/mlflow.h"
+#include "mlflow/models.h"
 #include "mlflow/registry.h"
 #include "mlops/options.h"
 #include "mlops/status.h"
@@ -39,6 +40,7 @@ class Remote {
   virtual mlflow::Answer metric_history(std::string_view run_id, std::string_view key,
                                         std::vector<model::Point>* out) = 0;
   virtual mlflow::Registry& registry() = 0;
+  virtual mlflow::Models& models() = 0;
   virtual void cancel() = 0;  // any thread: the call in progress returns soon
   virtual std::uint64_t bytes_sent() const = 0;
 };

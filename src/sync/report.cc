@@ -29,6 +29,7 @@ LaneState Core::state() const {
       break;
   }
   if (working_ > 0 || !ready_.empty()) return LaneState::sending;
+  if (const LaneState files = uploads_->counts().state; files != LaneState::idle) return files;
   if (!delayed_.empty()) return LaneState::waiting;
   return LaneState::idle;
 }
@@ -78,13 +79,23 @@ DestinationHealth Core::health() const {
     health.dropped += entry->seen.dead_points;
   }
   health.waiting = waiting_points();
+  const UploadCounts files = uploads_->counts();
+  health.files_delivered = files.files;
+  health.file_bytes_delivered = files.bytes;
+  health.files_waiting = files.waiting_files;
+  health.file_bytes_waiting = files.waiting_bytes;
+  health.dead_letters += files.dead;
   if (ledger_) {
     health.state = state();
     health.retries = shared_.retries.load();
     health.requests = shared_.requests.load();
     health.bytes_sent = bytes_sent();
     health.lag_seconds = lag_seconds(base::now_ms());
-    health.last_error = last_error_;
+    health.bytes_sent += files.bytes_sent;
+    if (files.oldest_ms != 0) {
+      health.lag_seconds = std::max(health.lag_seconds, static_cast<double>(base::now_ms() - files.oldest_ms) / 1000.0);
+    }
+    health.last_error = last_error_.ok() ? files.error : last_error_;
     return health;
   }
   const ledger::LiveState& live = standby_.live;
@@ -106,8 +117,13 @@ DeliverProgress Core::progress() const {
     ++progress.runs_total;
     progress.total += entry->points;
     progress.delivered += std::min(entry->seen.delivered, entry->points);
-    if (done(*entry) || !entry->seen.parked.empty()) ++progress.runs_done;
+    if ((done(*entry) && !uploads_->waiting(uid)) || !entry->seen.parked.empty()) ++progress.runs_done;
   }
+  const UploadCounts files = uploads_->counts();
+  progress.files_total = files.files + files.waiting_files;
+  progress.files_delivered = files.files;
+  progress.file_bytes_total = files.bytes + files.waiting_bytes;
+  progress.file_bytes_delivered = files.bytes;
   progress.points_per_second = points_per_second_;
   const std::uint64_t waiting = waiting_points();
   if (waiting == 0) {
@@ -115,7 +131,8 @@ DeliverProgress Core::progress() const {
   } else if (points_per_second_ > 0) {
     progress.seconds_left = static_cast<double>(waiting) / points_per_second_;
   }
-  progress.last_error = last_error_;
+  if (files.waiting_files != 0) progress.seconds_left = -1;  // of bytes there is no pace
+  progress.last_error = last_error_.ok() ? files.error : last_error_;
   return progress;
 }
 
@@ -138,6 +155,14 @@ std::optional<ledger::IntentResult> Core::intent(const base::Uid& uid) const {
   if (ledger_) return ledger_->intent(uid);
   const auto it = standby_.intents.find(uid);
   if (it == standby_.intents.end()) return std::nullopt;
+  return it->second;
+}
+
+std::optional<ledger::ModelState> Core::logged_model(const base::Uid& uid) const {
+  Lock lock(mu_);
+  if (ledger_) return ledger_->model(uid);
+  const auto it = standby_.models.find(uid);
+  if (it == standby_.models.end()) return std::nullopt;
   return it->second;
 }
 
@@ -165,18 +190,21 @@ bool Core::delivered(const base::Uid& run, std::uint64_t seq) const {
   Lock lock(mu_);
   if (!run.zero()) {
     auto it = entries_.find(run);
-    return it != entries_.end() ? place(*it->second) >= seq && it->second->retries == 0 : seq <= 1;
+    if (it == entries_.end()) return seq <= 1;
+    return place(*it->second) >= seq && it->second->retries == 0 && uploads_->delivered_below(run, seq);
   }
   if (scans_ == 0) return false;  // nothing is known yet
   for (const auto& [uid, entry] : entries_) {
     if (entry->has_row && (place(*entry) < std::min(seq, entry->next_seq) || entry->retries != 0)) return false;
+    if (!uploads_->delivered_below(uid, seq)) return false;
   }
   return true;
 }
 
 bool Core::settled(const Entry& entry, std::uint64_t target, std::uint64_t beat) const {
-  if (place(entry) >= target && entry.retries == 0) return true;
   if (!entry.seen.parked.empty()) return true;
+  if (!uploads_->delivered_below(entry.seen.run, target)) return false;
+  if (place(entry) >= target && entry.retries == 0) return true;
   return entry.dry && entry.dry_beat >= beat && !entry.queued && !entry.running && !entry.delayed;
 }
 
@@ -217,7 +245,13 @@ Status Core::wait_idle(Millis deadline) {
   }
   std::string words = std::to_string(waiting_points()) + " points of " + std::to_string(targets.size()) +
                       " runs wait for " + options_.destination.uri;
-  if (!last_error_.ok()) words += ": " + std::string(last_error_.message());
+  const UploadCounts files = uploads_->counts();
+  if (files.waiting_files != 0) {
+    words +=
+        ", and " + std::to_string(files.waiting_files) + " files (" + std::to_string(files.waiting_bytes) + " bytes)";
+  }
+  const Status& error = last_error_.ok() ? files.error : last_error_;
+  if (!error.ok()) words += ": " + std::string(error.message());
   return Status(StatusCode::deadline_exceeded, words);
 }
 

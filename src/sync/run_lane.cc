@@ -11,6 +11,12 @@ namespace mlops::sync {
 
 using mlflow::Verdict;
 
+namespace {
+
+constexpr std::int64_t kFilesMs = 1'000;  // whoever brings the files says when they are there; this is for a lost word
+
+}  // namespace
+
 RunLane::RunLane(Shared* shared, ledger::Lane state, DeadMarks dead)
     : shared_(shared),
       state_(std::move(state)),
@@ -207,6 +213,11 @@ Outcome RunLane::step(Remote& remote) {
   limits.durable_beat = shared_->durable_beat();
   limits.starts = std::max<std::uint64_t>(1, row->starts);
   limits.attached = row->attached;
+  if (shared_->artifacts_delivered) {
+    limits.files_there = [this](std::uint64_t ticket) {
+      return shared_->artifacts_delivered(state_.run, base::Uid(), ticket);
+    };
+  }
   auto gather = [&]() {
     limits.skip_points_below = state_.watermark;
     // A window that got no answer several times comes in smaller ones: perhaps it is too much for one request.
@@ -224,8 +235,10 @@ Outcome RunLane::step(Remote& remote) {
   Status gathered = gather();
   if (!gathered.ok()) return local(gathered);
   ledger::DeadLetter* const again = to_retry();
-  if (window_.empty() && again == nullptr) {
+  load_models();
+  if (window_.empty() && again == nullptr && pending_models_.empty()) {
     gatherer_.release();
+    if (window_.held) return wait(kFilesMs, Answer());
     return out;  // dry
   }
   if (state_.server_id.empty()) {
@@ -236,12 +249,28 @@ Outcome RunLane::step(Remote& remote) {
     Answer proved = prove(remote, *row);
     if (proved.verdict != Verdict::ok) return settle(proved);
   }
+  bool waits_for_files = false;
+  if (!pending_models_.empty()) {
+    const Answer finished = finish_models(remote, &waits_for_files);
+    if (finished.verdict != Verdict::ok) return settle(finished);
+    out.step = Step::more;
+    if (window_.empty() && again == nullptr) return waits_for_files ? wait(kModelPollMs, Answer()) : out;
+  }
   if (again != nullptr) return send_again(remote, *row, again);
   if (state_.watermark > window_.begin) {  // a proof moved it: fewer points are left to send
     gathered = gather();
     if (!gathered.ok()) return local(gathered);
   }
+  if (window_.ends && models_left()) {
+    if (window_.begin == window_.end_seq) {
+      if (!models_let_end(remote, &out)) return out;
+    } else {  // what stands before the end does not wait with it
+      window_.ends = false;
+      window_.end = window_.end_seq;
+    }
+  }
   Answer sent = window_.lifecycle ? send(remote) : while_active(remote, *row, [&] { return send(remote); });
+  if (wait_ms_ != 0) return wait(std::exchange(wait_ms_, 0), Answer());
   if (sent.verdict != Verdict::ok) {
     if (sent.verdict == Verdict::ambiguous || sent.verdict == Verdict::duplicate) {
       state_.in_flight = std::max(state_.in_flight, window_.end);

@@ -12,6 +12,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -76,6 +77,30 @@ class RunLane final : public Lane {
   /// `send`, with the run restored for as long as it takes, when it was deleted by a record of its own.
   template <typename Send>
   Answer while_active(Remote& remote, const model::RunRow& row, Send&& send);
+  // models.cc
+  Answer later(std::int64_t ms);
+  Answer refuse(std::uint64_t seq, std::string what, std::string why);
+  Answer send_alone(Remote& remote);
+  Answer send_input(Remote& remote, const model::Op& input);
+  Answer send_model_input(Remote& remote, const model::Op& input);
+  Answer send_model_metrics(Remote& remote);
+  Answer send_model_points(Remote& remote, const std::vector<std::size_t>& which);
+  // model_make.cc
+  Answer send_model(Remote& remote, const model::Op& op);
+  Answer find_or_create(Remote& remote, const model::Op& op, ledger::ModelState* state);
+  Answer place_in_run(Remote& remote, const model::Op& op, ledger::ModelState* state);
+  Answer link_output(Remote& remote, const model::Op& op, const ledger::ModelState& state);
+  // model_finish.cc
+  void load_models();
+  bool models_left() const;
+  Answer send_model_end(const model::Op& end);
+  Answer end_model(ledger::ModelState state);
+  Answer give_up_open_models();
+  bool files_settled(const ledger::ModelState& model) const;
+  bool files_refused(const ledger::ModelState& model) const;
+  Answer finish_models(Remote& remote, bool* waits_for_files);
+  Answer finish_model(Remote& remote, ledger::ModelState model);
+  bool models_let_end(Remote& remote, Outcome* out);
   void learn_cap(const Pairs& pairs);
   bool resending() const;
   template <typename Call>
@@ -89,12 +114,19 @@ class RunLane final : public Lane {
   std::string* refusal_ = nullptr;  // while one record is sent again: its refusal goes here, and nothing is buried
   Backoff backoff_, parent_backoff_;
   bool identity_checked_ = false;
-  bool deleted_there_ = false;       // the server says so
-  bool needs_proof_ = false;         // read the watermark before anything is sent
-  bool first_proof_ = true;          // nothing of this run was sent by this engine yet
-  int lookups_left_ = 0;             // after a create of unknown fate: before it is sent again
-  std::uint64_t resend_points_ = 0;  // as many points from here on may be there already
-  int doubtful_ = 0;                 // windows in a row without an answer: the next ones are smaller
+  bool deleted_there_ = false;             // the server says so
+  bool needs_proof_ = false;               // read the watermark before anything is sent
+  bool first_proof_ = true;                // nothing of this run was sent by this engine yet
+  int lookups_left_ = 0;                   // after a create of unknown fate: before it is sent again
+  std::uint64_t resend_points_ = 0;        // as many points from here on may be there already
+  int model_lookups_left_ = 0;             // the same of a logged model's create
+  base::Uid looked_for_;                   // that model
+  std::int64_t wait_ms_ = 0;               // what a part of a window waits for, without a request
+  std::vector<std::string> model_ids_;     // of the window's model metrics
+  std::vector<base::Uid> pending_models_;  // ended, not finalized
+  bool models_loaded_ = false;
+  static constexpr std::int64_t kModelPollMs = 100;
+  int doubtful_ = 0;  // windows in a row without an answer: the next ones are smaller
   std::map<std::string, std::vector<model::Point>> histories_;  // read back, for this window
   std::vector<std::size_t> picks_;                              // scratch
 };

@@ -66,6 +66,7 @@ void Core::scan(Lock& lock, std::int64_t now) {
   Status refreshed = options_.reader->refresh();
   Result<std::vector<model::RunRow>> rows(refreshed);
   if (refreshed.ok()) rows = options_.reader->runs();
+  if (rows.ok()) uploads_->see(*rows);
   const buffer::Identity identity = options_.reader->identity();
   const std::int64_t took = base::steady_ms() - now;
   lock.lock();
@@ -97,6 +98,7 @@ void Core::scan_hot(Lock& lock) {
     Result<model::RunRow> row = options_.reader->run(run);
     if (row.ok()) rows.push_back(std::move(*row));
   }
+  uploads_->see(rows);
   lock.lock();
   if (refreshed.ok()) looked_beat_ = std::max(looked_beat_, beat);
   for (const model::RunRow& row : rows) see_row(row, beat);

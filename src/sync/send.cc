@@ -6,6 +6,7 @@
 
 #include "base/base.h"
 #include "model/limits.h"
+#include "sync/answers.h"
 #include "sync/run_lane.h"
 
 namespace mlops::sync {
@@ -14,25 +15,6 @@ using mlflow::MetricPoint;
 using mlflow::Verdict;
 
 namespace {
-
-bool waits(const mlflow::Answer& answer) {  // says nothing about the records
-  switch (answer.verdict) {
-    case Verdict::rejected:
-    case Verdict::duplicate:
-    case Verdict::too_large:
-    case Verdict::exists:
-      return false;
-    default:
-      return true;
-  }
-}
-
-mlflow::Answer local_failure(Status status) {  // our ledger: told from the server's answers by http_status 0
-  mlflow::Answer answer;
-  answer.verdict = Verdict::rejected;
-  answer.status = std::move(status);
-  return answer;
-}
 
 std::string point_words(const MetricPoint& p) {
   return "metric " + std::string(p.key) + " step " + std::to_string(p.point.step) + " value " +
@@ -53,6 +35,7 @@ bool RunLane::resending() const {
 }
 
 RunLane::Answer RunLane::send(Remote& remote) {
+  if (window_.alone) return send_alone(remote);
   if (!window_.points.empty()) {
     Answer answer = send_points(remote);
     if (answer.verdict != Verdict::ok) return answer;
@@ -74,6 +57,10 @@ RunLane::Answer RunLane::send(Remote& remote) {
     } else if (answer.verdict != Verdict::ok) {
       return answer;
     }
+  }
+  if (!window_.model_metrics.empty()) {
+    Answer answer = send_model_metrics(remote);
+    if (answer.verdict != Verdict::ok) return answer;
   }
   return send_state(remote);
 }

@@ -46,16 +46,21 @@ struct Shared {
   std::function<bool(const base::Uid& run, const base::Uid& model, std::uint64_t ticket)> artifacts_delivered;
   /// A logged model by its uid: ready once it is finalized. Empty: nobody makes them here.
   std::function<ModelPlace(const base::Uid& model)> model_place;
+  /// The artifact root of a logged model of the run, where its files go. not_found, unavailable: not known yet, ask
+  /// again; anything else: it will never be. Empty: nobody makes logged models here, and their files wait.
+  std::function<Result<std::string>(const base::Uid& run, const base::Uid& model)> model_root;
   /// Asked before each request: false when stopping, or the lease is lost. Nothing is sent then.
   std::function<bool()> may_send;
   std::shared_ptr<Turnstile> turnstile;  // null: none
   /// A request that carried `records` points came back well.
   std::function<void(std::uint64_t records, double seconds)> on_done;
-  std::string watermark_key;
+  std::string watermark_key, slot_dir;
   Millis backoff_first{1'000}, backoff_most{300'000};
 
   std::atomic<std::size_t> body_cap{model::kBodyBytes};
   std::atomic<std::uint64_t> requests{0}, retries{0};
+  /// Whether the server has logged models, as it answered: 0 not asked yet, 1 yes, -1 no. Asked again after each probe.
+  std::atomic<int> logged_models{0};
 
   mlflow::Server server() const {
     std::lock_guard<std::mutex> lock(mu);
@@ -64,6 +69,7 @@ struct Shared {
   void set_server(const mlflow::Server& s) {
     std::lock_guard<std::mutex> lock(mu);
     server_ = s;
+    logged_models = 0;
   }
   std::string experiment(const std::string& name) const {
     std::lock_guard<std::mutex> lock(mu);

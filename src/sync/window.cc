@@ -182,6 +182,10 @@ bool Gatherer::take_op(const Item& item, const Limits& limits, Window* out, std:
       std::uint64_t start = 0;
       std::from_chars(op.key.data(), op.key.data() + op.key.size(), start);
       if (!limits.attached && start == limits.starts) {
+        if (limits.files_there && !limits.files_there(op.ticket)) {  // it ends on the server when its files are there
+          out->held = true;
+          return false;
+        }
         out->ends = true;
         out->end_seq = seq;
         out->end_status = static_cast<RunStatus>(op.number);
@@ -195,14 +199,23 @@ bool Gatherer::take_op(const Item& item, const Limits& limits, Window* out, std:
       out->lifecycle_seq = seq;
       out->deleted = op.number != 0;
       break;
+    case model::OpKind::input:
+    case model::OpKind::model:
+    case model::OpKind::model_end:
+      if (!out->empty()) return false;
+      out->alone = op;
+      out->alone_seq = seq;
+      break;
+    case model::OpKind::model_metric:
+      if (out->model_metrics.size() >= model::kResendPoints) return false;
+      out->model_metrics.push_back(op);
+      out->model_metric_seqs.push_back(seq);
+      break;
     case model::OpKind::run_attach:
     case model::OpKind::run_detach:
     case model::OpKind::run_leave:
     case model::OpKind::experiment:
     case model::OpKind::artifact:
-    case model::OpKind::input:
-    case model::OpKind::model:
-    case model::OpKind::model_end:
     case model::OpKind::registry:
       break;  // nothing on the server
   }
@@ -235,7 +248,7 @@ Status Gatherer::gather(std::uint64_t from, const Limits& limits, const DeadMark
     } else if (!take_op(item, limits, out, &op_bytes)) {
       break;
     }
-    if (out->ends || out->lifecycle) break;
+    if (out->ends || out->lifecycle || out->alone) break;
   }
   return status;
 }

@@ -8,7 +8,9 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -45,12 +47,17 @@ struct Window {
   bool lifecycle = false;  // alone in its window: the run is deleted, or restored
   bool deleted = false;
   std::uint64_t lifecycle_seq = 0;
+  bool held = false;  // it ends before a record that waits for files
+  std::optional<model::Op> alone;  // an input, a model or its end: nothing else is in its window
+  std::uint64_t alone_seq = 0;
+  std::vector<model::Op> model_metrics;  // at most 100, which every server takes twice
+  std::vector<std::uint64_t> model_metric_seqs;
   std::uint64_t all_points = 0;  // points between begin and end, sent now or not
   std::int64_t first_ms = 0;     // time of its first record
   bool empty() const { return end == begin; }
   bool sends() const {  // anything of it goes to the server
     return !points.empty() || !params.empty() || !tags.empty() || !deletes.empty() || !name.value.empty() || reopen ||
-           ends || lifecycle;
+           ends || lifecycle || alone || !model_metrics.empty();
   }
   void clear();
 };
@@ -71,8 +78,9 @@ class Gatherer {
     std::uint64_t durable_beat = 0;
     std::uint64_t skip_points_below = 0;  // the watermark
     std::size_t max_points = 0, max_bytes = 0;
-    std::uint64_t starts = 1;  // of the run now: an end of an older start is passed over
-    bool attached = false;     // no status is sent for it
+    std::uint64_t starts = 1;                                 // of the run now: an end of an older start is passed over
+    bool attached = false;                                    // no status is sent for it
+    std::function<bool(std::uint64_t ticket)> files_there{};  // all artifact records up to there are delivered
   };
   /// The window that begins at `from`; empty when nothing durable is there.
   Status gather(std::uint64_t from, const Limits& limits, const DeadMarks& dead, Window* out,

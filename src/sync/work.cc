@@ -45,7 +45,10 @@ void Core::close_gate(Gate gate, const Answer& answer, std::int64_t now) {
 }
 
 void Core::open_gate() {
-  if (gate_ != Gate::open) worker_cv_.notify_all();
+  if (gate_ != Gate::open) {
+    worker_cv_.notify_all();
+    uploads_->retry_now();  // what was away is back, perhaps the store too
+  }
   gate_ = Gate::open;
   gate_tried_ = false;
   gate_backoff_.reset();
@@ -55,7 +58,7 @@ void Core::open_gate() {
 
 bool Core::may_take(std::int64_t now, std::int64_t* until) const {
   *until = -1;
-  if (!ledger_ || ready_.empty() || handshaking_) return false;
+  if (!ledger_ || stepping_down_ || ready_.empty() || handshaking_) return false;
   if (gate_ != Gate::open) {
     if (gate_tried_) return false;
     if (now < gate_until_) {
@@ -231,6 +234,7 @@ void Core::run_lane(Lock& lock, Entry* entry, Remote& remote, int index) {
   const std::int64_t now = base::steady_ms();
   entry->running = false;
   if (lane.state().cursor != cursor_before || lane.state().server_id != entry->seen.server_id) ledger_dirty_ = true;
+  if (lane.state().server_id != entry->seen.server_id) uploads_->wake();
   entry->seen = lane.state();
   entry->retries = lane.retries();
   entry->oldest_ms = lane.oldest_ms();
@@ -267,8 +271,7 @@ void Core::run_lane(Lock& lock, Entry* entry, Remote& remote, int index) {
       open_gate();
       note_error(Status(StatusCode::failed_precondition,
                         (entry->seen.run == model::kRegistry ? "the registry is parked: "
-                                                                            : "run " + entry->seen.run.hex() +
-                                                                                  " is parked: ") +
+                                                             : "run " + entry->seen.run.hex() + " is parked: ") +
                             entry->seen.parked));
       lane.release();
       break;

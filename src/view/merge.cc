@@ -177,6 +177,13 @@ void add_ledger(const ledger::Ledger::Snapshot& snapshot, const std::vector<cons
     out->dead_letters += lane.dead;
     out->dropped += lane.dead_points;
   }
+  for (const auto& [uid, place] : snapshot.artifacts) {
+    out->files_delivered += place.files;
+    out->file_bytes_delivered += place.bytes;
+    out->dead_letters += place.dead;
+  }
+  out->files_waiting += snapshot.live.files_waiting;  // as of the last deliverer
+  out->file_bytes_waiting += snapshot.live.file_bytes_waiting;
   out->retries += snapshot.live.retries;
   out->requests += snapshot.live.requests;
   out->bytes_sent += snapshot.live.bytes_sent;

@@ -4,6 +4,7 @@
 
 #include "base/base.h"
 #include "base/file.h"
+#include "base/place.h"
 
 namespace mlops::view {
 namespace {
@@ -11,7 +12,7 @@ namespace {
 SlotState load(const std::string& dir, const std::string& host) {
   SlotState slot;
   slot.dir = dir;
-  slot.alive = base::FileLock::is_held(dir + "/lock");
+  slot.alive = base::is_slot_alive(dir);
   Result<std::string> bytes = base::read_file(dir + "/summary");
   if (bytes.ok()) {
     buffer::Identity identity;
@@ -30,7 +31,11 @@ SlotState load(const std::string& dir, const std::string& host) {
   if (names.ok()) {
     for (const std::string& name : *names) {
       Result<ledger::Ledger::Snapshot> snapshot = ledger::Ledger::read(dir, name);
-      if (snapshot.ok()) slot.ledgers.push_back(std::move(*snapshot));
+      if (snapshot.ok()) {
+        slot.ledgers.push_back(std::move(*snapshot));
+      } else if (snapshot.status().code() != StatusCode::not_found) {  // just removed
+        slot.unread = snapshot.status();
+      }
     }
   }
   return slot;

@@ -19,6 +19,7 @@ struct SlotState {
   buffer::SlotCounters counters;
   std::vector<ledger::Ledger::Snapshot> ledgers;
   Status damaged;  // why `parts` and `counters` are empty although there is a summary
+  Status unread;   // why one of the ledgers is missing
 
   /// The run's id on the first destination that has it; empty.
   std::string server_id(const base::Uid& run) const;

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstdint>
 #include <filesystem>
 #include <map>
 #include <optional>
@@ -11,6 +13,10 @@
 
 #include "base/base.h"
 #include "base/file.h"
+#include "base/hex.h"
+#include "base/place.h"
+#include "buffer/outbox.h"
+#include "buffer/spool.h"
 #include "ledger/remotes.h"
 #include "view/curve.h"
 #include "view/merge.h"
@@ -118,6 +124,7 @@ class ViewImpl : public View {
 
   Result<Series> series(std::string_view run_id, std::string_view metric) override;
   Result<std::vector<Curve>> curves(std::string_view run_id, const CurveOptions& options, Damage* damage) override;
+  Result<std::vector<ArtifactInfo>> artifacts(std::string_view run_id) override;
   Result<Health> health() override;
 
   std::vector<Status> problems() const override { return problems_; }
@@ -293,6 +300,33 @@ Result<std::vector<Curve>> ViewImpl::curves(std::string_view run_id, const Curve
   return out;
 }
 
+Result<std::vector<ArtifactInfo>> ViewImpl::artifacts(std::string_view run_id) {
+  Result<Found> found = find(run_id);
+  if (!found.ok()) return found.status();
+  std::vector<ArtifactInfo> out;
+  for (const Part& part : found->parts) {
+    Result<std::unique_ptr<buffer::Reader>> reader = open_beside(part.slot_dir);
+    if (!reader.ok()) return reader.status();
+    Result<std::vector<buffer::ArtifactRow>> rows = (*reader)->artifacts(part.row.uid);
+    if (!rows.ok()) return rows.status();
+    const buffer::Spool spool(part.slot_dir);
+    for (buffer::ArtifactRow& row : *rows) {
+      ArtifactInfo& info = out.emplace_back();
+      info.path = std::move(row.op.key);
+      if (!row.op.parent.zero()) info.model_id = row.op.parent.hex();
+      info.size = row.file.size;
+      info.time_ms = row.op.time_ms;
+      info.lost = row.file.lost;
+      const auto* digest = reinterpret_cast<const unsigned char*>(row.file.sha256.data());
+      info.sha256 = base::to_hex(digest, row.file.sha256.size());
+      if (!info.lost.empty()) continue;
+      Result<std::string> file = spool.find(row.file);
+      if (file.ok()) info.file = std::move(*file);
+    }
+  }
+  return out;
+}
+
 Result<Health> ViewImpl::health() {
   Health out;
   std::map<std::string, DestinationHealth> destinations;
@@ -305,7 +339,7 @@ Result<Health> ViewImpl::health() {
   std::vector<Points> slots;
   Status s = each_slot(root_, [&](const SlotState& slot) {
     add_counters(slot.counters, &out);
-    if (out.buffer.ok()) out.buffer = slot.damaged;
+    if (out.buffer.ok()) out.buffer = slot.damaged.ok() ? slot.unread : slot.damaged;
     std::vector<const model::RunRow*> rows;
     Points counted;
     for (const Part& part : slot.parts) {
@@ -339,13 +373,32 @@ Result<std::unique_ptr<View>> View::open(const std::string& root) {
   return std::unique_ptr<View>(std::make_unique<ViewImpl>(root));
 }
 
+// RocksDB writes a log of its own into the reader's folder, and 7.8 aborts the process when that meets a full disk: so
+// a folder is taken only where there is room for it, and memory helps out.
 Result<std::unique_ptr<buffer::Reader>> open_beside(const std::string& slot_dir) {
+  // A living database of another node is not opened, on no file system: what is published of it is read.
+  if (const Result<std::string> local = base::local_half(slot_dir); !local.ok()) {
+    if (local.status().code() != StatusCode::unavailable) return local.status();
+    if (base::is_slot_alive(slot_dir) && base::is_network_root(base::root_of_slot(slot_dir))) {
+      Result<std::unique_ptr<buffer::OutboxReader>> outbox = buffer::open_outbox(slot_dir, true);
+      if (!outbox.ok()) return outbox.status();
+      return std::unique_ptr<buffer::Reader>(std::move(*outbox));
+    }
+  }
+  constexpr std::uintmax_t kRoom = 2u << 20;
   std::error_code error;
-  std::filesystem::path folder = std::filesystem::temp_directory_path(error);
-  if (error) folder = "/tmp";
-  std::string name = (folder / "mlops-reader-XXXXXX").native();
-  if (::mkdtemp(name.data()) == nullptr) return base::errno_status(errno, "make a temporary folder", name);
-  return buffer::open_secondary(slot_dir, name);
+  std::filesystem::path usual = std::filesystem::temp_directory_path(error);
+  if (error) usual = "/tmp";
+  int why = ENOSPC;
+  for (const std::filesystem::path& folder :
+       {usual, std::filesystem::path("/tmp"), std::filesystem::path("/dev/shm")}) {
+    const std::filesystem::space_info space = std::filesystem::space(folder, error);
+    if (error || space.available < kRoom) continue;
+    std::string name = (folder / "mlops-reader-XXXXXX").native();
+    if (::mkdtemp(name.data()) != nullptr) return buffer::open_secondary(slot_dir, name);
+    why = errno;
+  }
+  return base::errno_status(why, "make a temporary folder of 2 MiB (TMPDIR names another place)", usual.native());
 }
 
 }  // namespace mlops::view

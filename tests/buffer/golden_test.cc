@@ -4,6 +4,7 @@
 #include <string>
 
 #include "buffer/envelope.h"
+#include "buffer/outbox.h"
 #include "data.h"
 
 namespace mlops::buffer {
@@ -142,6 +143,40 @@ TEST(Golden, Summary) {
   EXPECT_EQ(got.runs[0].metrics[1].name, "metric/1");
   EXPECT_EQ(got.runs[0].metrics[1].summary.count, 2u);
   EXPECT_EQ(got.runs[0].metrics[1].summary.last.step, 4);
+}
+
+TEST(Golden, Outbox) {
+  const std::string block = encode_block(small_block()), op = encode_op_record(op_record());
+  OutboxFile want;
+  want.identity = {uid_of(0x80), 2};
+  OutboxPart& part = want.parts.emplace_back();
+  part.row = summaries().runs[0].row;
+  part.from = 41;
+  part.until = 48;
+  part.metrics = {metric_row(1)};
+  part.records = {{41, 6, block}, {47, 1, op}};
+  want.files = {{uid_of(0x50), std::string(32, 's'), 1000, 8, "", uid_of(0x10), 47}};
+  const std::string bytes = golden_bytes("buffer", "outbox.v1", encode_outbox(want));
+  ASSERT_FALSE(bytes.empty());
+  EXPECT_EQ(encode_outbox(want), bytes);
+  OutboxFile got;
+  ASSERT_TRUE(decode_outbox(bytes, &got).ok());
+  EXPECT_EQ(got.identity.uid, uid_of(0x80));
+  EXPECT_EQ(got.identity.generation, 2u);
+  ASSERT_EQ(got.parts.size(), 1u);
+  EXPECT_EQ(got.parts[0].row.next_seq, 48u);
+  EXPECT_EQ(got.parts[0].from, 41u);
+  EXPECT_EQ(got.parts[0].until, 48u);
+  EXPECT_EQ(got.parts[0].metrics[0].name, "metric/1");
+  ASSERT_EQ(got.parts[0].records.size(), 2u);
+  EXPECT_EQ(got.parts[0].records[0].bytes, block);
+  EXPECT_EQ(got.parts[0].records[1].seq, 47u);
+  EXPECT_EQ(got.parts[0].records[1].bytes, op);
+  ASSERT_EQ(got.files.size(), 1u);
+  EXPECT_EQ(got.files[0].name, uid_of(0x50));
+  EXPECT_EQ(got.files[0].run, uid_of(0x10));
+  EXPECT_EQ(got.files[0].size, 1000u);
+  EXPECT_EQ(got.files[0].seq, 47u);
 }
 
 TEST(Summary, FlagsOfARun) {

@@ -26,6 +26,9 @@ TEST(GoldenRows, Keys) {
   EXPECT_EQ(hex(record_key(run, 41)), "642f" + kRunHex + "0000000000000029");
   EXPECT_EQ(hex(cursor_key(run, 7)), "632f" + kRunHex + "00000007");
   EXPECT_EQ(hex(experiment_key("digits")), "782f646967697473");
+  EXPECT_EQ(hex(artifact_key(run, 41)), "612f" + kRunHex + "0000000000000029");
+  EXPECT_EQ(hex(uid_key('f', run)), "662f" + kRunHex);
+  EXPECT_EQ(hex(blob_key(std::string(32, '\x11'))), "622f" + hex(std::string(32, '\x11')));
 }
 
 TEST(GoldenRows, Rows) {
@@ -61,6 +64,16 @@ TEST(GoldenRows, Rows) {
   EXPECT_EQ(hex(encode_metric(metric_row(1))),
             "0a086d65747269632f31100218082094b083c5986829000000000000d03f31000000000000d03f39000000000000e03f40084806");
   EXPECT_EQ(hex(encode_cursor({uid_of(0x40), 7, 1, 300})), "080110ac02");
+  FileRow file;
+  file.sha256 = std::string(32, '\x11');
+  file.size = 300;
+  file.beat = 8;
+  file.lost = "gone";
+  file.run = uid_of(0x20);
+  file.seq = 41;
+  EXPECT_EQ(hex(encode_file(file)),
+            "0a20" + hex(file.sha256) + "10ac0218082204676f6e652a10202122232425262728292a2b2c2d2e2f3029");
+  EXPECT_EQ(hex(encode_blob({"", 300, 2})), "08ac021002");
 }
 
 }  // namespace

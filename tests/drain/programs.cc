@@ -7,12 +7,37 @@
 #include <thread>
 
 #include "base/base.h"
+#include "buffer/outbox.h"
 #include "drain/rig.h"
+#include "ledger/ledger.h"
 
 namespace mlops::drain::test {
 namespace {
 
 std::uint64_t number(const char* name) { return std::strtoull(env(name).c_str(), nullptr, 10); }
+
+/// As a deliverer does that reads what is published: its ledger goes on to where it has read.
+void pass_on(const std::string& slot, const base::Uid& run, const std::atomic<bool>& stop) {
+  auto ledger = ledger::Ledger::open(slot, {"d", "http://127.0.0.1:1"});
+  std::unique_ptr<buffer::OutboxReader> reader;
+  while (ledger.ok() && !stop) {
+    ::usleep(110'000);
+    if (reader == nullptr) {
+      auto opened = buffer::open_outbox(slot, false);
+      if (opened.ok()) reader = std::move(*opened);
+      continue;
+    }
+    if (!reader->refresh().ok()) continue;
+    ledger::Lane lane = (*ledger)->lane(run);
+    lane.buffer_uid = reader->identity().uid;
+    lane.buffer_generation = reader->identity().generation;
+    std::uint64_t at = std::max<std::uint64_t>(lane.cursor, 1);
+    const auto take = [&](const buffer::Record& record) { return at = record.seq + record.count, true; };
+    if (!reader->scan(run, at, take, {}).ok()) continue;
+    lane.cursor = at;
+    EXPECT_TRUE((*ledger)->put(lane).ok());
+  }
+}
 
 /// Logs on two threads until killed, or for T_MS and then closes. Words of T_WORDS: 0 starts of the run; for thread t
 /// 1+2t the steps begun, 2+2t the newest step whose call returned, plus one.
@@ -20,6 +45,9 @@ TEST(Program, DISABLED_Trainer) {
   auto* words = shared_words(env("T_WORDS"), 16);
   RigOptions options;
   options.beat = Millis(10);
+  const std::string node = env("T_NODE");  // the root is on a network file system, and this is what is not
+  if (!node.empty()) options.placing = {true, node};
+  if (!env("T_DISK").empty()) options.placing = {false, env("T_DISK")};
   auto rig = Rig::open(env("T_ROOT"), options);
   ASSERT_NE(rig, nullptr);
   base::Uid run;
@@ -39,6 +67,7 @@ TEST(Program, DISABLED_Trainer) {
       }
     });
   }
+  if (!node.empty()) threads.emplace_back([&] { pass_on(rig->dir, run, stop); });
   words[15].store(1);
   if (ms == 0) {
     for (;;) ::pause();

@@ -22,7 +22,8 @@ Folder::Folder() {
 Folder::~Folder() { base::remove_tree(path).ignore(); }
 
 std::unique_ptr<Rig> Rig::open(const std::string& root, const RigOptions& options, const std::string& slot_dir) {
-  auto slot = slot_dir.empty() ? acquire_slot(root, "host", {}) : acquire_slot_at(slot_dir);
+  auto slot =
+      slot_dir.empty() ? acquire_slot(root, "host", {}, options.placing) : acquire_slot_at(slot_dir, options.placing);
   if (!slot.ok()) {
     ADD_FAILURE() << slot.status().to_string();
     return nullptr;
@@ -31,13 +32,13 @@ std::unique_ptr<Rig> Rig::open(const std::string& root, const RigOptions& option
   rig->dir = (*slot)->dir;
   rig->control = (*slot)->control();
   (*slot)->control_map.leak();  // rig->control is used after the drain, too
-  auto map = base::Mapping::open(rig->dir + "/control", true, 4096);
+  auto map = base::Mapping::open((*slot)->local + "/control", true, 4096);
   (*slot)->control_map = std::move(*map);
   const auto bell = std::make_shared<std::atomic<Drain*>>(nullptr);
   if (options.with_writer) {
     rig->core = reinterpret_cast<detail::Core*>(new std::uint64_t[8]);
     journal::WriterOptions w;
-    w.slot_dir = rig->dir;
+    w.slot_dir = (*slot)->local;
     w.journal_mib = options.journal_mib;
     w.full_wait = options.full_wait;
     w.wake = [bell] {
@@ -57,6 +58,7 @@ std::unique_ptr<Rig> Rig::open(const std::string& root, const RigOptions& option
   d.root = root;
   d.client.beat = options.beat;
   d.client.quota_mib = options.quota_mib;
+  d.client.spool_mib = options.spool_mib;
   d.end_dead_runs = options.end_dead_runs;
   rig->drain = Drain::start(std::move(*slot), rig->writer, d);
   bell->store(rig->drain.get());

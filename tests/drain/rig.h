@@ -33,8 +33,10 @@ struct RigOptions {
   std::uint32_t journal_mib = 64;
   Millis full_wait{10'000};
   std::uint64_t quota_mib = 0;
+  std::uint64_t spool_mib = 0;
   bool with_writer = true;
   bool end_dead_runs = true;
+  base::Placing placing{};
 };
 
 struct Rig {

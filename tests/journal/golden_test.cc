@@ -137,5 +137,20 @@ TEST(Golden, CollectorReadsThem) {
   EXPECT_EQ(t.points[3].point.time_ms, kTime + 3);
 }
 
+// One that counted as empty would be removed, with what a newer library accepted.
+TEST(Golden, AJournalOfANewerVersionIsRefused) {
+  const Room room;
+  const std::string dir = room.dir + "/journal/" + kWriter.hex();
+  ASSERT_TRUE(base::make_dirs(dir).ok());
+  std::ifstream in(golden_path("journal", "thread-0.v1"), std::ios::binary);
+  std::string chunk{std::istreambuf_iterator<char>(in), {}};
+  chunk.resize(kChunkBytes, '\0');
+  chunk[offsetof(SegmentHeader, version)] = 2;
+  std::ofstream(dir + "/0000.seg", std::ios::binary) << chunk;
+  const auto collector = Collector::open(dir, {});
+  EXPECT_EQ(collector.status().code(), StatusCode::failed_precondition);
+  EXPECT_NE(collector.status().message().find("newer version"), std::string_view::npos);
+}
+
 }  // namespace
 }  // namespace mlops::journal

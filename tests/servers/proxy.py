@@ -1,7 +1,8 @@
 """A fault proxy: stands in front of a real server and spoils chosen requests. Standard library only.
 
 Requests are numbered from 0 in the order they arrive whole. `faults` maps a number to a Fault; `rule`, a function of the
-Request, is asked for the others. Whatever happened to each request is in `log`. With tls=(cert, key) it speaks https.
+Request, is asked for the others. Whatever happened to each request is in `log`. With tls=(cert, key) it speaks https, with
+client_ca=FILE only to who shows a certificate of that authority.
 
     with FaultProxy(server.uri, {3: drop_response()}) as proxy:
         ... proxy.uri ...
@@ -73,7 +74,7 @@ class Request:
 
 
 class FaultProxy:
-    def __init__(self, target, faults=None, rule=None, tls=None, port=0):
+    def __init__(self, target, faults=None, rule=None, tls=None, port=0, client_ca=None):
         self.target = urllib.parse.urlsplit(target)
         self.faults = dict(faults or {})
         self.rule = rule
@@ -81,6 +82,9 @@ class FaultProxy:
         if tls:
             self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self.tls.load_cert_chain(*map(str, tls))
+        if client_ca:
+            self.tls.load_verify_locations(str(client_ca))
+            self.tls.verify_mode = ssl.CERT_REQUIRED
         self.log = []
         self.lock = threading.Lock()
         self.stopping = False

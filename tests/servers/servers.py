@@ -5,6 +5,7 @@ also registered with atexit. A start waits minutes: on a loaded machine an MLflo
 """
 
 import atexit
+import hashlib
 import os
 import pathlib
 import pwd
@@ -12,6 +13,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.error
@@ -52,7 +54,7 @@ def stop_group(process, seconds=20):
 class MlflowServer:
     """kind: "mlflow3" or "mlflow2"; store: SQLAlchemy URI, default a SQLite file in the folder."""
 
-    def __init__(self, kind="mlflow3", store=None, folder=None, args=()):
+    def __init__(self, kind="mlflow3", store=None, folder=None, args=(), artifacts=None, env=None):
         self.kind = kind
         self.venv = venv(kind)
         self.own_folder = folder is None
@@ -61,6 +63,8 @@ class MlflowServer:
         self.store = store or f"sqlite:///{self.folder / 'mlflow.db'}"
         self.port = free_port()
         self.args = list(args)
+        self.artifacts = artifacts or str(self.folder / "artifacts")
+        self.env = dict(env or {})
         self.log = self.folder / "server.log"
         self.process = None
         atexit.register(self.stop)
@@ -72,10 +76,10 @@ class MlflowServer:
     def start(self, seconds=300):
         env = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "MLOPS_"))}
         env.update(MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false", MLFLOW_DISABLE_TELEMETRY="true", DO_NOT_TRACK="true",
-                   PYTHONUNBUFFERED="1")
+                   PYTHONUNBUFFERED="1", **self.env)
         command = [str(self.venv / "bin" / "mlflow"), "server", "--host", "127.0.0.1", "--port", str(self.port),
                    "--workers", "1", "--backend-store-uri", self.store,
-                   "--artifacts-destination", str(self.folder / "artifacts"), *self.args]
+                   "--artifacts-destination", self.artifacts, *self.args]
         env["PATH"] = f"{self.venv / 'bin'}:{env.get('PATH', '/usr/bin:/bin')}"  # it starts gunicorn/uvicorn by name
         with open(self.log, "ab") as out:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=env,
@@ -108,6 +112,78 @@ class MlflowServer:
         self.pause()
         if self.own_folder:
             shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class S3Server:
+    """versitygw on a folder: an S3-compatible server with one key. Read and written here by boto3."""
+
+    def __init__(self, folder, keys):
+        made = subprocess.run([str(ROOT / "scripts" / "setup"), "versitygw"], check=True, stdout=subprocess.PIPE, text=True)
+        self.program = made.stdout.strip().splitlines()[-1]
+        [self.packages] = (venv("s3") / "lib").glob("python3*/site-packages")
+        self.folder, self.keys, self.port, self.process = pathlib.Path(folder), dict(keys), free_port(), None
+        (self.folder / "buckets").mkdir(parents=True, exist_ok=True)
+        atexit.register(self.stop)
+
+    @property
+    def uri(self):
+        return f"http://127.0.0.1:{self.port}"
+
+    def env(self):
+        """For a client that has the key."""
+        return {**self.keys, "MLFLOW_S3_ENDPOINT_URL": self.uri}
+
+    def server_env(self):
+        """For an MLflow server that keeps its artifacts here."""
+        return {**self.env(), "AWS_DEFAULT_REGION": self.keys["AWS_REGION"], "PYTHONPATH": str(self.packages)}
+
+    def start(self, seconds=60):
+        env = {"PATH": os.environ["PATH"], "ROOT_ACCESS_KEY": self.keys["AWS_ACCESS_KEY_ID"],
+               "ROOT_SECRET_KEY": self.keys["AWS_SECRET_ACCESS_KEY"]}
+        with open(self.folder / "log", "ab") as log:
+            self.process = subprocess.Popen(
+                [self.program, "--port", f"127.0.0.1:{self.port}", "--region", self.keys["AWS_REGION"], "posix",
+                 str(self.folder / "buckets")], env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                cwd=self.folder, start_new_session=True)
+        until = time.monotonic() + seconds
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                return self
+            except OSError:
+                if time.monotonic() > until or self.process.poll() is not None:
+                    raise RuntimeError("versitygw did not come up: " + (self.folder / "log").read_text()[-2000:]) from None
+                time.sleep(0.1)
+
+    def client(self):
+        if str(self.packages) not in sys.path:
+            sys.path.append(str(self.packages))
+        import boto3
+        return boto3.client("s3", endpoint_url=self.uri, region_name=self.keys["AWS_REGION"],
+                            aws_access_key_id=self.keys["AWS_ACCESS_KEY_ID"],
+                            aws_secret_access_key=self.keys["AWS_SECRET_ACCESS_KEY"])
+
+    def make_bucket(self, name):
+        (self.folder / "buckets" / name).mkdir(exist_ok=True)  # a bucket is a folder
+
+    def put(self, bucket, key, data):
+        path = self.folder / "buckets" / bucket / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+    def sha(self, bucket, key):
+        digest = hashlib.sha256()
+        for block in self.client().get_object(Bucket=bucket, Key=key)["Body"].iter_chunks(1 << 20):
+            digest.update(block)
+        return digest.hexdigest()
+
+    def uploads(self, bucket):
+        return self.client().list_multipart_uploads(Bucket=bucket).get("Uploads", [])
+
+    def stop(self):
+        if self.process is not None:
+            stop_group(self.process)
+            self.process = None
 
 
 class Postgres:

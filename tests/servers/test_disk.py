@@ -131,6 +131,41 @@ def test_full_at_open(s, experiment, tmp_path):
         assert s.check(experiment, s.id("id"), s.expected().points(s.counter, 0, 2)).status == "FINISHED"
 
 
+def test_reading_on_a_full_disk(s, experiment, tmp_path):
+    """Reading needs no space in the root. Where something is written (export into a file, a reader's own folder in
+    $TMPDIR), no space is said, with an exit code, and nothing half written stays."""
+    with SmallDisk(tmp_path, tmp_path / "small", 24) as disk:
+        on_disk(s, disk)
+        s.train("start", experiment, "one", "id", "id", "params", 100, 3, "points", 0, 1, 2000, 0, 2, journal_mib=2)
+        run, chart = s.id("id"), ("plot", s.id("id"), "--height", "10", "--width", "60")
+        verbs = [("runs",), ("experiments",), ("show", run), ("show", run, "--metric", "lane0/m0"), ("compare", run, "--all"), chart,
+                 ("export", run), ("stuck",), ("roots",), ("runs", "--json", "-f", "metrics.`lane0/m0` > -1e300")]
+        before = [s.mlops(*words) for words in verbs]
+        assert before[6].count("\n") == 2001
+        disk.fill()
+        sizes = {"roots"}  # the root's size is not the same
+        for words, was in zip(verbs, before):
+            assert s.mlops(*words) == was or words[0] in sizes, words
+        mark = s.mark()
+        s.mlops("export", run, "--output", disk.at / "points.csv", rc=5)
+        assert "free some space" in s.said(mark) or "No space left" in s.said(mark), s.said(mark)
+        s.mlops("plot", run, "-m", "lane0/m0", "--output", disk.at / "m0.svg", rc=5)
+        assert sorted(path.name for path in disk.path(disk.at).iterdir()) == ["ballast", "root"], "a half written file stays"
+        # The system's folder for temporary files is full, too.
+        small = {"TMPDIR": str(disk.at)}
+        assert s.mlops("runs", env=small) == before[0]
+        for words in (("show", run, "--metric", "lane0/m0"), ("export", run), chart):
+            mark = s.mark()
+            code, out = None, s.mlops(*words, env=small, rc=None)
+            code = s.last_rc
+            assert (code == 0 and out == before[verbs.index(words)]) or (code == 5 and "space" in s.said(mark)), f"{words}: {code}: {s.said(mark)}"
+        assert sorted(path.name for path in disk.path(disk.at).iterdir()) == ["ballast", "root"]
+        assert "free" in s.mlops("doctor", rc=1)
+        disk.empty()
+        s.sync()
+        s.check(experiment, run, s.expected().points(s.counter, 0, 2).text(s.counter, 100, "params"))
+
+
 def test_a_killed_trainer_on_a_full_disk(s, experiment, tmp_path):
     """Accepted while the disk was full, and only in the journal when it died: sync says what is wrong, then delivers."""
     with SmallDisk(tmp_path, tmp_path / "small", 32) as disk:

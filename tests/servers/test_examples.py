@@ -11,6 +11,7 @@ import signal
 import stat
 import subprocess
 import time
+import urllib.request
 
 import pytest
 
@@ -19,7 +20,7 @@ from rest import Rest
 from scenario import Scenario
 from servers import ROOT
 
-QUIET = ("mlops log ", "mlops run end ", "mlops tail --run ")  # say nothing; what the run is afterwards is shown
+QUIET = ("mlops log ", "mlops artifacts put ", "mlops run end ", "mlops tail --run ")  # say nothing; what the run is afterwards is shown
 ENDLESS = ("--follow", "--watch")  # until Ctrl-C
 PAGES = {"README.md": 3, "docs/guide.md": 4, "docs/clusters.md": 1}  # with at least so many blocks to type
 
@@ -86,6 +87,11 @@ class Shell:
                 run = self.s.mlops("run", "start", "--experiment", "digits").strip()
                 self.s.mlops("run", "end", "--run", run)
             self.s.mlops("sync")
+        if text.startswith("mlops artifacts"):
+            root = Rest(self.uri).call("GET", "runs/get", run_id=self.show()["server_id"])["run"]["info"]["artifact_uri"]
+            for name in ("model/MLmodel", "notes.txt"):
+                url = f"{self.uri}/api/2.0/mlflow-artifacts/artifacts/{root.removeprefix('mlflow-artifacts:/')}/{name}"
+                urllib.request.urlopen(urllib.request.Request(url, method="PUT", data=b"what it says"), timeout=60).close()
         if text.startswith("mlops stuck"):
             server_run = self.show()["server_id"]
             Rest(self.uri).call("POST", "runs/log-parameter", {"run_id": server_run, "key": "lr", "value": "theirs"})
@@ -93,6 +99,27 @@ class Shell:
             self.s.mlops("sync", rc=None)
             [item] = json.loads(self.s.mlops("stuck", "--json"))["stuck"]
             self.stand_ins["3f0c21aa"] = item["id"]
+
+        if text.startswith(("mlops models", "mlops gate")):
+            self.prepare_models(text)
+
+    def prepare_models(self, text):
+        """A model with two versions of the one run's files, and a story; one that nobody wants."""
+        rest = Rest(self.uri)
+        run = rest.call("GET", "runs/get", run_id=self.show()["server_id"])["run"]["info"]
+        place = run["artifact_uri"].removeprefix("mlflow-artifacts:/")
+        rest.opener.open(urllib.request.Request(f"{self.uri}/api/2.0/mlflow-artifacts/artifacts/{place}/model/weights.bin",
+                                                data=b"weights" * 100, method="PUT"), timeout=60).close()
+        for name in ("digits", "digits-draft", "digits-production", "draft", "draft-old"):
+            rest.call("DELETE", "registered-models/delete", {"name": name})
+        for name, versions in (("digits", 2), ("draft", 0)):
+            rest.call("POST", "registered-models/create", {"name": name})
+            for _ in range(versions):
+                rest.call("POST", "model-versions/create",
+                          {"name": name, "source": run["artifact_uri"] + "/model", "run_id": run["run_id"]})
+        self.s.mlops("models", "promote", "digits", 1, "champion", "--who", "ann", "--why", "the first")
+        if "rollback" in text or "history" in text:
+            self.s.mlops("models", "promote", "digits", 2, "champion", "--who", "bob", "--why", "better")
 
     def show(self):
         return json.loads(self.s.mlops("show", self.run, "--json"))

@@ -119,6 +119,7 @@ class Buffer : public buffer::Reader {
       record.seq = run.row.next_seq++;
       record.beat = b_->beat_;
       record.op = op;
+      if (record.op.ticket == 0) record.op.ticket = ++b_->tickets_;
       run.records.push_back(record);
     }
     Buffer* b_;
@@ -245,6 +246,8 @@ class Disk {
     std::map<base::Uid, ledger::Lane> lanes;
     std::vector<ledger::DeadLetter> dead;
     std::vector<ledger::IntentResult> intents;
+    std::map<base::Uid, ledger::ModelState> models;
+    ledger::ArtifactBook artifacts;
   };
   /// The process that has the ledger dies: what it writes from now on is not there; with `power`, what it did not fsync
   /// neither.
@@ -273,6 +276,9 @@ class Disk {
     snapshot.lanes = now_.lanes;
     snapshot.dead = now_.dead;
     for (const ledger::IntentResult& result : now_.intents) snapshot.intents[result.uid] = result;
+    snapshot.artifacts = now_.artifacts.places();
+    snapshot.uploads = now_.artifacts.uploads();
+    snapshot.models = now_.models;
     snapshot.live = live_;
     snapshot.held = held_by_ != 0;
     return snapshot;
@@ -356,6 +362,67 @@ class Disk {
       d_->now_.intents.push_back(result);
       return status;
     }
+    ledger::ArtifactPlace artifacts(const base::Uid& run) const override {
+      std::lock_guard<std::mutex> lock(d_->mu_);
+      return d_->now_.artifacts.place(run);
+    }
+    std::vector<ledger::ArtifactPlace> artifact_places() const override {
+      std::lock_guard<std::mutex> lock(d_->mu_);
+      std::vector<ledger::ArtifactPlace> out;
+      for (const auto& [uid, place] : d_->now_.artifacts.places()) out.push_back(place);
+      return out;
+    }
+    std::vector<ledger::Upload> uploads() const override {
+      std::lock_guard<std::mutex> lock(d_->mu_);
+      return d_->now_.artifacts.uploads();
+    }
+    Status put(const ledger::ArtifactPlace& place) override {
+      return change([&](State& s) { s.artifacts.take(place, 0); });
+    }
+    Status put(const ledger::ArtifactPlace& place, const ledger::DeadLetter& letter) override {
+      Status status = put(place);
+      return status.ok() ? add_dead(letter) : status;
+    }
+    Status finish(const ledger::Finished& finished, const ledger::DeadLetter* letter) override {
+      change([&](State& s) { s.artifacts.take(finished); }).ignore();
+      return letter == nullptr ? Status() : add_dead(*letter);
+    }
+    Status begin(const ledger::Upload& upload) override {
+      std::vector<std::uint32_t> numbers;
+      for (std::uint32_t i = 1; i <= upload.parts.size(); ++i) numbers.push_back(i);
+      return change([&](State& s) {
+        s.artifacts.take(none(upload.run, upload.seq), {}, 0);
+        s.artifacts.take(upload, numbers, 0);
+      });
+    }
+    Status put_part(const ledger::Upload& upload, std::size_t index) override {
+      ledger::Upload part = none(upload.run, upload.seq);
+      part.id = upload.id;
+      part.parts.push_back({upload.parts[index].etag, {}, {}});
+      return change([&](State& s) { s.artifacts.take(part, {static_cast<std::uint32_t>(index + 1)}, 0); });
+    }
+    Status forget_upload(const base::Uid& run, std::uint64_t seq) override {
+      return change([&](State& s) { s.artifacts.take(none(run, seq), {}, 0); });
+    }
+    std::optional<ledger::ModelState> model(const base::Uid& uid) const override {
+      std::lock_guard<std::mutex> lock(d_->mu_);
+      auto it = d_->now_.models.find(uid);
+      if (it == d_->now_.models.end()) return std::nullopt;
+      return it->second;
+    }
+    std::vector<ledger::ModelState> models(const base::Uid& run) const override {
+      std::lock_guard<std::mutex> lock(d_->mu_);
+      std::vector<ledger::ModelState> all;
+      for (const auto& [uid, model] : d_->now_.models) {
+        if (run.zero() || model.run == run) all.push_back(model);
+      }
+      return all;
+    }
+    Status put(const ledger::ModelState& model) override {
+      std::lock_guard<std::mutex> lock(d_->mu_);
+      if (d_->held_by_ == mine_) d_->now_.models[model.uid] = model;
+      return Status();
+    }
     Status note_health(const ledger::LiveState& state) override {
       std::lock_guard<std::mutex> lock(d_->mu_);
       if (d_->held_by_ == mine_) d_->live_ = state;
@@ -368,6 +435,18 @@ class Disk {
     }
 
    private:
+    static ledger::Upload none(const base::Uid& run, std::uint64_t seq) {
+      ledger::Upload upload;
+      upload.run = run;
+      upload.seq = seq;
+      return upload;
+    }
+    template <typename Change>
+    Status change(Change&& what) {
+      std::lock_guard<std::mutex> lock(d_->mu_);
+      if (d_->held_by_ == mine_) what(d_->now_);
+      return Status();
+    }
     Disk* d_;
     std::uint64_t mine_;
     ledger::Destination destination_;

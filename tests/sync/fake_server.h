@@ -11,6 +11,7 @@
 #include <tuple>
 #include <vector>
 
+#include "fake_models.h"
 #include "fake_registry.h"
 #include "sync/core.h"
 
@@ -68,7 +69,7 @@ struct ServerRun {
 class Server {
  public:
   enum class Age { v2_22, v3_10, v3_17 };
-  explicit Server(Age age) : age_(age) {}
+  explicit Server(Age age) : age_(age) { logged.has_models = age != Age::v2_22; }
 
   // The script.
   void fault_at(std::uint64_t index, Fault fault) { faults_[index] = fault; }
@@ -93,7 +94,9 @@ class Server {
   std::size_t largest_batch = 0;
   std::size_t refused_batches = 0;  // of several points, as duplicates: a resend in a form this server cannot take
 
+  std::string artifact_root = "fake:/";
   FakeModels models;  // fake_registry.h
+  FakeLogged logged;  // fake_models.h
 
   /// Everything a user can see, but for the watermark tags and the server's own ids.
   std::string dump() const {
@@ -120,7 +123,7 @@ class Server {
     std::string out;
     for (const auto& [name, id] : experiments) out += "experiment " + name + "\n";
     for (const auto& [uid, text] : by_uid) out += uid + " " + text;
-    return out + models.dump();
+    return out + models.dump() + logged.dump();
   }
 
  private:
@@ -225,7 +228,7 @@ class Server {
 /// A connection of the process `epoch`.
 class Client : public Remote {
  public:
-  Client(Server* server, std::uint64_t epoch) : s_(server), epoch_(epoch) {}
+  Client(Server* server, std::uint64_t epoch) : s_(server), epoch_(epoch), root_of_(server->artifact_root) {}
 
   Answer probe(mlflow::Server* out) override {
     return s_->exchange(epoch_, "probe", [&] {
@@ -367,6 +370,7 @@ class Client : public Remote {
     });
   }
   mlflow::Registry& registry() override { return registry_; }
+  mlflow::Models& models() override { return models_; }
   void cancel() override {}
   std::uint64_t bytes_sent() const override { return 0; }
 
@@ -376,7 +380,7 @@ class Client : public Remote {
     auto it = s_->runs.find(std::string(id));
     return it == s_->runs.end() || it->second.deleted ? nullptr : &it->second;
   }
-  static void show(const ServerRun& run, mlflow::RemoteRun* out) {
+  void show(const ServerRun& run, mlflow::RemoteRun* out) const {
     out->run_id = run.id;
     out->experiment_id = run.experiment;
     out->name = run.name;
@@ -384,13 +388,22 @@ class Client : public Remote {
     out->lifecycle_stage = run.deleted ? "deleted" : "active";
     out->tags.assign(run.tags.begin(), run.tags.end());
     out->params.assign(run.params.begin(), run.params.end());
-    out->artifact_uri = "fake:/" + run.id + "/artifacts";
+    out->artifact_uri = root_of_ + run.id + "/artifacts";
   }
   Server* s_;
   std::uint64_t epoch_;
+  const std::string root_of_;
   FakeRegistry registry_{&s_->models, [this](const char* what, const std::function<Answer()>& run) {
                            return s_->exchange(epoch_, what, run);
                          }};
+  FakeModelsApi models_{&s_->logged,
+                        [this](const char* what, const std::function<Answer()>& run) {
+                          return s_->exchange(epoch_, what, run);
+                        },
+                        [this](std::string_view id, const std::vector<mlflow::MetricPoint>& points) {
+                          ServerRun* run = writable(id);
+                          return run == nullptr ? gone() : s_->insert(*run, points.data(), points.size());
+                        }};
 };
 
 }  // namespace mlops::sync::fake

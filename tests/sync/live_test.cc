@@ -57,6 +57,7 @@ class Disturbed : public Remote {
     return pass([&] { return real_->metric_history(id, key, out); });
   }
   mlflow::Registry& registry() override { return real_->registry(); }
+  mlflow::Models& models() override { return real_->models(); }
   void cancel() override { real_->cancel(); }
   std::uint64_t bytes_sent() const override { return real_->bytes_sent(); }
 

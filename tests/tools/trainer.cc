@@ -41,6 +41,8 @@ constexpr char kVerbs[] =
     "named LANE N | many LANE N WIDTH | stamped LANE N T0_MS | brief LANE N (a thread per point)\n"
     "params LANE N | tags LANE N | param KEY VALUE | tag KEY VALUE | delete-tag KEY | note TEXT | rename NAME\n"
     "special METRIC | same METRIC TIMES T_MS | closed METRIC (log through a handle after end)\n"
+    "file FILE FOLDER | files FOLDER  artifacts: one, below FOLDER (. : the root); all below FOLDER\n"
+    "register MODEL COUNT  versions of it, offline too\n"
     "flush buffered|durable|delivered MS | sleep MS | await FILE (until it is there) | health FILE | end STATUS | "
     "close\n"
     "detach-thread LANE N\n"
@@ -266,6 +268,13 @@ class Trainer {
       same();
     else if (v == "closed")
       closed();
+    else if (v == "register")
+      register_versions();
+    else if (v == "file") {
+      const std::string file = next(), below = next();
+      check(current().log_artifact(file, below == "." ? "" : below), "log_artifact");
+    } else if (v == "files")
+      check(current().log_artifacts(next()), "log_artifacts");
     else if (v == "flush")
       flush();
     else if (v == "sleep")
@@ -410,6 +419,17 @@ class Trainer {
     mlops::Metric metric = current().metric(next());
     current().end().ignore();
     metric.log(1.0, 1);
+  }
+
+  /// COUNT versions of one model, of sources that tell their order.
+  void register_versions() {
+    const std::string name = next();
+    const std::uint64_t count = number();
+    const mlops::Registry registry = client_->registry();
+    for (std::uint64_t i = 1; i <= count; ++i) {
+      const mlops::Result<mlops::Pending> made = registry.create_version(name, "s3://bucket/" + std::to_string(i));
+      check(made.ok() ? mlops::Status() : made.status(), "create_version");
+    }
   }
 
   void flush() {

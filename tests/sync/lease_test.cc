@@ -1,0 +1,94 @@
+// An engine whose ledger's lease is lost: no request any more, nothing written down, standing by; and on again later.
+#include <gtest/gtest.h>
+
+#include <thread>
+
+#include "rig.h"
+
+namespace mlops::sync {
+namespace {
+
+using fake::Rig;
+
+/// The fake disk's ledger, with a lease that the test takes away.
+class Leased : public ledger::Ledger {
+ public:
+  Leased(std::unique_ptr<ledger::Ledger> real, const std::atomic<bool>* mine) : real_(std::move(real)), mine_(mine) {}
+  const ledger::Destination& destination() const override { return real_->destination(); }
+  ledger::Lane lane(const base::Uid& run) const override { return real_->lane(run); }
+  std::vector<ledger::Lane> lanes() const override { return real_->lanes(); }
+  std::vector<ledger::DeadLetter> dead(const base::Uid& run) const override { return real_->dead(run); }
+  Status put(const ledger::Lane& lane) override { return held() ? real_->put(lane) : lost(); }
+  Status add_dead(const ledger::DeadLetter& letter) override { return held() ? real_->add_dead(letter) : lost(); }
+  Status put(const ledger::Lane& lane, const ledger::DeadLetter& letter) override {
+    return held() ? real_->put(lane, letter) : lost();
+  }
+  std::optional<ledger::IntentResult> intent(const base::Uid& uid) const override { return real_->intent(uid); }
+  std::vector<ledger::IntentResult> intents() const override { return real_->intents(); }
+  Status put(const ledger::Lane& lane, const ledger::IntentResult& result) override {
+    return held() ? real_->put(lane, result) : lost();
+  }
+  ledger::ArtifactPlace artifacts(const base::Uid& run) const override { return real_->artifacts(run); }
+  std::vector<ledger::ArtifactPlace> artifact_places() const override { return real_->artifact_places(); }
+  std::vector<ledger::Upload> uploads() const override { return real_->uploads(); }
+  Status put(const ledger::ArtifactPlace& place) override { return held() ? real_->put(place) : lost(); }
+  Status put(const ledger::ArtifactPlace& place, const ledger::DeadLetter& letter) override {
+    return held() ? real_->put(place, letter) : lost();
+  }
+  Status finish(const ledger::Finished& finished, const ledger::DeadLetter* letter) override {
+    return held() ? real_->finish(finished, letter) : lost();
+  }
+  Status begin(const ledger::Upload& upload) override { return held() ? real_->begin(upload) : lost(); }
+  Status put_part(const ledger::Upload& upload, std::size_t index) override {
+    return held() ? real_->put_part(upload, index) : lost();
+  }
+  Status forget_upload(const base::Uid& run, std::uint64_t seq) override {
+    return held() ? real_->forget_upload(run, seq) : lost();
+  }
+  std::optional<ledger::ModelState> model(const base::Uid& uid) const override { return real_->model(uid); }
+  std::vector<ledger::ModelState> models(const base::Uid& run) const override { return real_->models(run); }
+  Status put(const ledger::ModelState& model) override { return held() ? real_->put(model) : lost(); }
+  Status note_health(const ledger::LiveState& state) override { return held() ? real_->note_health(state) : lost(); }
+  Status sync() override { return held() ? real_->sync() : lost(); }
+  bool hold() override { return held(); }
+  bool held() const override { return mine_->load(); }
+
+ private:
+  static Status lost() { return Status(StatusCode::unavailable, "the lease is lost"); }
+  std::unique_ptr<ledger::Ledger> real_;
+  const std::atomic<bool>* mine_;
+};
+
+TEST(Lease, LostInTheMiddleAndTakenAgain) {
+  Rig rig(fake::Server::Age::v3_17);
+  auto run = rig.buffer->write(fake::uid(1));
+  run.start("digits", "run").points(fake::series("loss", 0, 30'000));
+  std::atomic<bool> mine{true};
+  std::unique_ptr<Engine> engine = rig.start(rig.options(), [&](Parts* parts) {
+    parts->open_ledger = [&]() -> Result<std::unique_ptr<ledger::Ledger>> {
+      if (!mine.load()) return Status(StatusCode::unavailable, "another node has it");
+      Result<std::unique_ptr<ledger::Ledger>> real = rig.disk.open();
+      if (!real.ok()) return real.status();
+      return std::unique_ptr<ledger::Ledger>(new Leased(std::move(*real), &mine));
+    };
+  });
+  for (int i = 0; i < 2'000 && engine->health().delivered < 3'000; ++i) std::this_thread::sleep_for(Millis(1));
+  ASSERT_TRUE(engine->is_deliverer());
+  mine.store(false);
+  for (int i = 0; i < 2'000 && engine->is_deliverer(); ++i) std::this_thread::sleep_for(Millis(1));
+  EXPECT_FALSE(engine->is_deliverer()) << "it still has what another node may have";
+  const std::uint64_t requests = rig.server.requests();
+  const ledger::Lane written = rig.disk.read()->lanes.at(fake::uid(1));
+  std::this_thread::sleep_for(Millis(300));
+  EXPECT_EQ(rig.server.requests(), requests) << "a request after the lease was lost";
+  EXPECT_EQ(rig.disk.read()->lanes.at(fake::uid(1)).cursor, written.cursor);
+  EXPECT_LT(written.cursor, 30'000u) << "the test came too late";
+  mine.store(true);
+  EXPECT_TRUE(engine->wait_idle(Millis(20'000)).ok());
+  for (int i = 0; i < 5'000 && !engine->delivered(fake::uid(1), 30'002); ++i) std::this_thread::sleep_for(Millis(1));
+  EXPECT_TRUE(engine->delivered(fake::uid(1), 30'002));
+  engine->stop(Millis(2'000));
+}
+
+}  // namespace
+}  // namespace mlops::sync
