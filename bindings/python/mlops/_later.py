@@ -14,6 +14,7 @@ DATASETS = "datasets are not in this release; set_tag(\"dataset\", …) names on
 MODELS = "models and the registry are not in this release; use the mlflow package for them after mlops.sync()"
 AUTOLOG = "autologging needs MLflow's own client; log in your loop with log_metrics, or use the framework's callback"
 TRACES = "traces, prompts and evaluation are no part of this package; use the mlflow package"
+ELSEWHERE = "no part of this package; use the mlflow package"
 EXPERIMENTS = "experiments are deleted, restored, renamed and tagged on the server: use the mlflow package there"
 
 NAMES = {
@@ -101,8 +102,30 @@ NAMES = {
         ),
         EXPERIMENTS,
     ),
+    **dict.fromkeys(("Image",), ARTIFACTS),
+    **dict.fromkeys(("ActiveModel",), MODELS),
+    **dict.fromkeys(("run", "context", "gateway", "import_checkpoints", "login", "test"), ELSEWHERE),
+    **dict.fromkeys(("search_sessions", "validate_evaluation_results"), TRACES),
     **dict.fromkeys(("evaluate", "trace", "start_span", "tracing", "search_traces", "get_trace", "genai"), TRACES),
 }
+
+
+# Families of names, by a word in them.
+WORDS = {
+    "dataset": DATASETS,
+    "model": MODELS,
+    "artifact": ARTIFACTS,
+    "autolog": AUTOLOG,
+    **dict.fromkeys(("prompt", "trac", "span", "mcp", "scorer", "assessment", "feedback", "expectation", "issue"), TRACES),
+    **dict.fromkeys(("webhook", "workspace", "system_metrics", "tracking", "project", "async", "doctor"), ELSEWHERE),
+}
+
+
+def reason(name: str) -> str | None:
+    """What to do instead of an absent name of MLflow's; None: it is none."""
+    if name in NAMES or name.startswith("_"):
+        return NAMES.get(name)
+    return next((words for word, words in WORDS.items() if word in name), None)
 
 
 class _Absent:
@@ -112,7 +135,7 @@ class _Absent:
         self._name = name
 
     def _raise(self) -> NoReturn:
-        raise Unimplemented(f"{self._name}: {NAMES[self._name]}")
+        raise Unimplemented(f"{self._name}: {reason(self._name)}")
 
     def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
         self._raise()
@@ -128,12 +151,12 @@ class _Absent:
 
 def function(name: str) -> _Absent:
     """For the module's __getattr__."""
-    if name in NAMES:
+    if reason(name) is not None:
         return _Absent(name)
     raise AttributeError(f"module 'mlops' has no attribute {name!r}")
 
 
 def method(name: str) -> _Absent:
-    if name in NAMES:
+    if reason(name) is not None:
         return _Absent(name)
     raise AttributeError(f"'MlflowClient' object has no attribute {name!r}")

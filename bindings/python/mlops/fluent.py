@@ -334,6 +334,12 @@ def delete_run(run_id: str) -> None:
     _core.delete_runs(_root(), [summary.id])
 
 
+def restore_run(run_id: str) -> None:
+    """Takes delete_run back."""
+    summary = _state.find(run_id)
+    _core.restore_runs(_root(), [summary.id])
+
+
 def _root() -> str:
     return _state.reader().root
 
