@@ -102,8 +102,8 @@ struct LiveState {
   double lag_seconds = 0;
   int error_code = 0;  // StatusCode
   std::string error;
-  std::uint64_t files_waiting = 0, file_bytes_waiting = 0;
   double points_per_second = 0;  // of a backlog, while there was one; 0 never measured
+  std::uint64_t files_waiting = 0, file_bytes_waiting = 0;
 };
 
 class Ledger {

@@ -130,6 +130,16 @@ class Loopback {
     return perform(peer, script_(index, seen));
   }
 
+  /// Closes as servers do that answer before a body is there: an answer followed at once by a reset would be lost.
+  static void linger(int fd) {
+    ::shutdown(fd, SHUT_WR);
+    char rest[65536];
+    pollfd more{fd, POLLIN, 0};
+    while (::poll(&more, 1, 1'000) > 0 && ::recv(fd, rest, sizeof rest, 0) > 0) {
+    }
+    ::close(fd);
+  }
+
   bool perform(Peer* peer, const Act& act) {
     for (int waited = 0; waited < act.delay_ms && !stop_; waited += 10)
       std::this_thread::sleep_for(std::chrono::milliseconds(10));
@@ -137,7 +147,7 @@ class Loopback {
       case Act::answer:
         if (act.split > 0) (void)!::send(peer->fd, act.bytes.data(), act.split, MSG_NOSIGNAL);
         (void)!::send(peer->fd, act.bytes.data() + act.split, act.bytes.size() - act.split, MSG_NOSIGNAL);
-        if (act.close) ::close(peer->fd);
+        if (act.close) linger(peer->fd);
         return !act.close;
       case Act::reset_after_request:
         return reset(peer->fd), false;
