@@ -144,9 +144,9 @@ class MLOPS_API Run {
   /// The run used this logged model. `model_id`: the server's ("m-…").
   Status log_model_input(const LoggedModel& model) noexcept;
   Status log_model_input(std::string_view model_id) noexcept;
-  /// Logs a model; its files are what they were when the call returned. Waits for the disk as log_artifact does. `name`:
-  /// 1..200 characters, none of / : . % " ' and no control character. Everything is checked before anything is promised;
-  /// a file that cannot be read then leaves a model that is marked as failed, and the Status says which.
+  /// Logs a model; its files are what they were when the call returned. Waits for the disk as log_artifact does.
+  /// `name`: 1..200 characters, none of / : . % " ' and no control character. Everything is checked before anything is
+  /// promised; a file that cannot be read then leaves a model that is marked as failed, and the Status says which.
   Result<LoggedModel> log_model(std::string_view name, const std::vector<ModelFile>& files,
                                 const ModelInfo& info = {}) noexcept;
 

@@ -18,12 +18,12 @@ struct ArtifactIn {
   std::string path{};  // below the artifact root of the run or, with a parent, of that logged model
   std::string file{};
   std::string_view bytes{};
-  base::Uid parent{};    // uid of a logged model; zero: an artifact of the run
-  Pairs pairs{};         // of the record (model/artifact.h)
-  bool move = false;     // the file is ours: renamed into the spool where that can be, removed elsewhere
-  bool later = false;    // the drain reads the file, if it is then still what it is now
+  base::Uid parent{};           // uid of a logged model; zero: an artifact of the run
+  Pairs pairs{};                // of the record (model/artifact.h)
+  bool move = false;            // the file is ours: renamed into the spool where that can be, removed elsewhere
+  bool later = false;           // the drain reads the file, if it is then still what it is now
   std::string* name = nullptr;  // set: what the record calls the bytes
-  bool checked = false;  // the path was made here and not by a user: it is not checked
+  bool checked = false;         // the path was made here and not by a user: it is not checked
 };
 
 /// Accepted when it returns OK; else nothing is kept, and a file that was to be moved is where it was. Blocks as long

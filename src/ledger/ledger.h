@@ -149,9 +149,9 @@ class Ledger {
   virtual Status put(const ArtifactPlace& place, const DeadLetter& letter) = 0;  // both, in one write
   /// With the letter (may be null) that says why it is dead, or is settled by this, in one write.
   virtual Status finish(const Finished& finished, const DeadLetter* letter) = 0;
-  virtual Status begin(const Upload& upload) = 0;                          // instead of any other of this record
-  virtual Status put_part(const Upload& upload, std::size_t index) = 0;    // upload.parts[index] has its etag
-  virtual Status forget_upload(const Uid& run, std::uint64_t seq) = 0;     // over, or there is none
+  virtual Status begin(const Upload& upload) = 0;                        // instead of any other of this record
+  virtual Status put_part(const Upload& upload, std::size_t index) = 0;  // upload.parts[index] has its etag
+  virtual Status forget_upload(const Uid& run, std::uint64_t seq) = 0;   // over, or there is none
   virtual std::optional<ModelState> model(const Uid& uid) const = 0;
   virtual std::vector<ModelState> models(const Uid& run) const = 0;  // zero: of all runs
   virtual Status put(const ModelState& model) = 0;

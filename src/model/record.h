@@ -42,12 +42,12 @@ enum class OpKind : std::uint8_t {
   lifecycle = 11,  // number: 1 deleted, 0 restored (MLflow's soft delete: the run stays, out of sight)
   artifact = 12,   // key: path below the artifact root of the run or, with a parent, of that logged model;
                    // value: spool name of the bytes (hex of a uid); number: their size
-  input = 13,      // a dataset the run used; key: name, value: digest, pairs: what else is known of it (model/dataset.h).
-                   // Without a key, a logged model it used: parent, or value: its id on the server
-  model = 14,      // a logged model begins; parent: its uid, key: name, value: type, number: step, pairs: params, tags
-                   // and what MLmodel says of it (model/logged_model.h)
-  model_end = 15,  // parent: its uid, number: 1 all files are there, 0 given up
-  registry = 16,   // an intent, in the registry's stream; parent: the intent's uid, number: which, key: model name
+  input = 13,  // a dataset the run used; key: name, value: digest, pairs: what else is known of it (model/dataset.h).
+               // Without a key, a logged model it used: parent, or value: its id on the server
+  model = 14,  // a logged model begins; parent: its uid, key: name, value: type, number: step, pairs: params, tags
+               // and what MLmodel says of it (model/logged_model.h)
+  model_end = 15,     // parent: its uid, number: 1 all files are there, 0 given up
+  registry = 16,      // an intent, in the registry's stream; parent: the intent's uid, number: which, key: model name
   model_metric = 17,  // a point of the run is also one of a logged model; parent: its uid, key: metric, value: as text,
                       // number: step, time: the point's; pairs: the dataset (model/dataset.h)
 };

@@ -1,11 +1,11 @@
 // Uploads: brings the files of artifact records to where a run's artifacts are, in order of age, beside the lanes and
-// never in their way: threads of its own (`mlops-put-N`), made when there is something to bring and let go when not, with
-// a connection each, up to four at once. Many small files of a run go in parallel, large ones in parts.
+// never in their way: threads of its own (`mlops-put-N`), made when there is something to bring and let go when not,
+// with a connection each, up to four at once. Many small files of a run go in parallel, large ones in parts.
 //
 // Only what is durable is sent. A file that is sent again replaces itself, so nothing needs to be proved before it is
-// repeated; but a good answer is believed only where it deserves it: on servers before 3.0 (a cut PUT leaves a short file
-// that is listed as whole), and after an answer that was none, the size is read. Of two records with one path, the newer
-// one's bytes are sent. Finished parts are in the ledger before the next ones begin.
+// repeated; but a good answer is believed only where it deserves it: on servers before 3.0 (a cut PUT leaves a short
+// file that is listed as whole), and after an answer that was none, the size is read. Of two records with one path, the
+// newer one's bytes are sent. Finished parts are in the ledger before the next ones begin.
 //
 // Gates: trouble that concerns a whole store (one bucket, the tracking server) holds back what goes there, and nothing
 // else. No limit on tries while data is on disk.
@@ -121,12 +121,12 @@ class Uploads {
     // What came of it:
     store::Answer answer;
     std::uint64_t wakes = 0;  // resolve: as of its begin
-    bool may_part = true;  // in parts, where the store likes that
-    bool is_done = false;   // its size was read, and is right
-    bool no_parts = false;  // the store takes none
-    bool proves = false;    // a good answer is no proof here
-    bool waits = false;     // its place is not known yet
-    Status local;           // of the spool
+    bool may_part = true;     // in parts, where the store likes that
+    bool is_done = false;     // its size was read, and is right
+    bool no_parts = false;    // the store takes none
+    bool proves = false;      // a good answer is no proof here
+    bool waits = false;       // its place is not known yet
+    Status local;             // of the spool
     std::string etag;
     std::shared_ptr<ledger::Upload> begun;
     std::map<std::string, std::uint64_t> sizes;  // prove: by path
@@ -181,7 +181,7 @@ class Uploads {
   std::map<base::Uid, std::map<std::uint64_t, ledger::DeadLetter>> standby_letters_;
   std::unordered_map<base::Uid, std::uint64_t, base::UidHash> looked_;  // next_seq at the last look
   std::unordered_map<base::Uid, std::unique_ptr<RunFiles>, base::UidHash> runs_;
-  std::set<std::pair<std::int64_t, base::Uid>> order_;  // of runs_, by age
+  std::set<std::pair<std::int64_t, base::Uid>> order_;                     // of runs_, by age
   std::map<std::pair<base::Uid, std::uint64_t>, ledger::Upload> resumed_;  // from the ledger, until looked at
   std::map<std::string, Gate> gates_;
   std::set<std::string> no_parts_;  // stores that take no uploads in parts

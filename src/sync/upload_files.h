@@ -48,24 +48,24 @@ struct UploadItem {
 
 struct RunFiles {
   base::Uid run;
-  std::int64_t age_ms = 0;                          // of its oldest file
-  std::map<std::uint64_t, UploadItem> items;        // unfinished ones, by seq
-  std::set<std::uint64_t> ready;                    // to be begun
+  std::int64_t age_ms = 0;                               // of its oldest file
+  std::map<std::uint64_t, UploadItem> items;             // unfinished ones, by seq
+  std::set<std::uint64_t> ready;                         // to be begun
   std::multimap<std::uint64_t, std::uint64_t> replaced;  // newer seq, older seq of the same path, which waits for it
-  std::set<std::uint64_t> open;                     // in parts, begun
-  std::multimap<std::int64_t, std::uint64_t> later;  // due, seq: to be begun then
+  std::set<std::uint64_t> open;                          // in parts, begun
+  std::multimap<std::int64_t, std::uint64_t> later;      // due, seq: to be begun then
   std::map<std::string, std::vector<std::uint64_t>> unproved;  // by folder: answered well, their size is to be read
-  std::set<std::string> busy;                       // paths that something is under way to
-  std::unordered_map<std::string, std::uint64_t> newest;  // seq of the newest record whose bytes are there, by key
-  std::uint64_t top = 1;                            // every artifact record below it has been looked at
+  std::set<std::string> busy;                                  // paths that something is under way to
+  std::unordered_map<std::string, std::uint64_t> newest;       // seq of the newest record whose bytes are there, by key
+  std::uint64_t top = 1;                                       // every artifact record below it has been looked at
   std::uint64_t unready = 0;
   int working = 0;
   int finished = 0;  // since the place was last written
 
   std::string root, server_id;  // the run's artifact_uri; what the server calls it
   bool resolving = false;
-  bool gone = false;         // the server does not know the run: its lane says so
-  std::int64_t until = 0;    // nothing is done before
+  bool gone = false;                                       // the server does not know the run: its lane says so
+  std::int64_t until = 0;                                  // nothing is done before
   std::vector<std::pair<base::Uid, std::uint64_t>> asked;  // model, ticket: who waits for what
 };
 

@@ -47,7 +47,7 @@ struct Window {
   bool lifecycle = false;  // alone in its window: the run is deleted, or restored
   bool deleted = false;
   std::uint64_t lifecycle_seq = 0;
-  bool held = false;  // it ends before a record that waits for files
+  bool held = false;               // it ends before a record that waits for files
   std::optional<model::Op> alone;  // an input, a model or its end: nothing else is in its window
   std::uint64_t alone_seq = 0;
   std::vector<model::Op> model_metrics;  // at most 100, which every server takes twice

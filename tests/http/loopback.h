@@ -131,7 +131,7 @@ class Loopback {
   }
 
   /// Closes as servers do that answer before a body is there: an answer followed at once by a reset would be lost.
-  static void linger(int fd) {
+  static void close_slowly(int fd) {
     ::shutdown(fd, SHUT_WR);
     char rest[65536];
     pollfd more{fd, POLLIN, 0};
@@ -147,7 +147,7 @@ class Loopback {
       case Act::answer:
         if (act.split > 0) (void)!::send(peer->fd, act.bytes.data(), act.split, MSG_NOSIGNAL);
         (void)!::send(peer->fd, act.bytes.data() + act.split, act.bytes.size() - act.split, MSG_NOSIGNAL);
-        if (act.close) linger(peer->fd);
+        if (act.close) close_slowly(peer->fd);
         return !act.close;
       case Act::reset_after_request:
         return reset(peer->fd), false;

@@ -396,14 +396,13 @@ class Client : public Remote {
   FakeRegistry registry_{&s_->models, [this](const char* what, const std::function<Answer()>& run) {
                            return s_->exchange(epoch_, what, run);
                          }};
-  FakeModelsApi models_{&s_->logged,
-                        [this](const char* what, const std::function<Answer()>& run) {
-                          return s_->exchange(epoch_, what, run);
-                        },
-                        [this](std::string_view id, const std::vector<mlflow::MetricPoint>& points) {
-                          ServerRun* run = writable(id);
-                          return run == nullptr ? gone() : s_->insert(*run, points.data(), points.size());
-                        }};
+  FakeModelsApi models_{
+      &s_->logged,
+      [this](const char* what, const std::function<Answer()>& run) { return s_->exchange(epoch_, what, run); },
+      [this](std::string_view id, const std::vector<mlflow::MetricPoint>& points) {
+        ServerRun* run = writable(id);
+        return run == nullptr ? gone() : s_->insert(*run, points.data(), points.size());
+      }};
 };
 
 }  // namespace mlops::sync::fake

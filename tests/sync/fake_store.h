@@ -34,8 +34,8 @@ class Objects {
  public:
   std::uint64_t part_size = 10, multipart_from = 25;
   bool takes_parts = true, presigned = false;
-  bool half_kept = false;               // puts are answered well, and half of the body is kept, once for each path
-  std::set<std::string> refused;        // paths
+  bool half_kept = false;                // puts are answered well, and half of the body is kept, once for each path
+  std::set<std::string> refused;         // paths
   std::uint64_t expire_after_parts = 0;  // uploads are gone once so many parts of them were put; 0 never
   std::set<std::uint64_t> dead_epochs;
   std::function<void()> on_kill;
@@ -99,88 +99,112 @@ class StoreClient : public store::Store {
 
   Answer put(std::string_view path, const store::Body& body, const store::Progress&) override {
     const std::string bytes = read(body);
-    return exchange("put " + std::string(path), [&](bool truncate) {
-      const std::string where = at(path);
-      const bool cut = truncate || (o_->half_kept && o_->cut_.insert(where).second);
-      o_->files_[where] = cut ? bytes.substr(0, bytes.size() / 2) : bytes;
-      return Answer();
-    }, path);
+    return exchange(
+        "put " + std::string(path),
+        [&](bool truncate) {
+          const std::string where = at(path);
+          const bool cut = truncate || (o_->half_kept && o_->cut_.insert(where).second);
+          o_->files_[where] = cut ? bytes.substr(0, bytes.size() / 2) : bytes;
+          return Answer();
+        },
+        path);
   }
   bool can_multipart(std::uint64_t size) const override { return size >= o_->multipart_from; }
   Answer begin(std::string_view path, std::uint64_t size, store::Upload* out) override {
-    return exchange("begin " + std::string(path), [&](bool) {
-      if (!o_->takes_parts) return answer(Verdict::unsupported, 501, "no parts here");
-      out->id = "u" + std::to_string(++o_->ids_);
-      out->part_size = o_->part_size;
-      for (std::uint64_t offset = 0; offset < size; offset += o_->part_size) {
-        const auto number = static_cast<std::uint32_t>(out->parts.size() + 1);
-        out->parts.push_back({number, offset, std::min(o_->part_size, size - offset), ""});
-        if (o_->presigned) out->urls.push_back({number, out->id + "/" + std::to_string(number), {{"h", "v"}}});
-      }
-      o_->uploads_[out->id].path = at(path);
-      return Answer();
-    }, path);
+    return exchange(
+        "begin " + std::string(path),
+        [&](bool) {
+          if (!o_->takes_parts) return answer(Verdict::unsupported, 501, "no parts here");
+          out->id = "u" + std::to_string(++o_->ids_);
+          out->part_size = o_->part_size;
+          for (std::uint64_t offset = 0; offset < size; offset += o_->part_size) {
+            const auto number = static_cast<std::uint32_t>(out->parts.size() + 1);
+            out->parts.push_back({number, offset, std::min(o_->part_size, size - offset), ""});
+            if (o_->presigned) out->urls.push_back({number, out->id + "/" + std::to_string(number), {{"h", "v"}}});
+          }
+          o_->uploads_[out->id].path = at(path);
+          return Answer();
+        },
+        path);
   }
   Answer put_part(std::string_view path, const store::Upload& upload, store::Part* part, const store::Body& body,
                   const store::Progress&) override {
     const std::string bytes = read(body);
-    if (o_->presigned && (upload.urls.empty() || upload.urls[0].url != upload.id + "/" + std::to_string(part->number))) {
+    if (o_->presigned &&
+        (upload.urls.empty() || upload.urls[0].url != upload.id + "/" + std::to_string(part->number))) {
       return answer(Verdict::expired, 403, "no such URL");
     }
-    return exchange("part " + std::to_string(part->number), [&](bool) {
-      const auto it = o_->uploads_.find(upload.id);
-      if (it == o_->uploads_.end() || it->second.path != at(path)) return answer(Verdict::expired, 404, "NoSuchUpload");
-      ++o_->received_[{upload.id, part->number}];
-      it->second.parts[part->number] = bytes;
-      if (o_->expire_after_parts != 0 && it->second.parts.size() >= o_->expire_after_parts) {
-        o_->uploads_.erase(it);
-        o_->expire_after_parts = 0;
-      }
-      part->etag = "\"" + std::to_string(std::hash<std::string>()(bytes)) + "\"";
-      return Answer();
-    }, path);
+    return exchange(
+        "part " + std::to_string(part->number),
+        [&](bool) {
+          const auto it = o_->uploads_.find(upload.id);
+          if (it == o_->uploads_.end() || it->second.path != at(path))
+            return answer(Verdict::expired, 404, "NoSuchUpload");
+          ++o_->received_[{upload.id, part->number}];
+          it->second.parts[part->number] = bytes;
+          if (o_->expire_after_parts != 0 && it->second.parts.size() >= o_->expire_after_parts) {
+            o_->uploads_.erase(it);
+            o_->expire_after_parts = 0;
+          }
+          part->etag = "\"" + std::to_string(std::hash<std::string>()(bytes)) + "\"";
+          return Answer();
+        },
+        path);
   }
   Answer finish(std::string_view path, const store::Upload& upload) override {
-    return exchange("finish " + std::string(path), [&](bool) {
-      const auto it = o_->uploads_.find(upload.id);
-      if (it == o_->uploads_.end()) return answer(Verdict::expired, 404, "NoSuchUpload");
-      std::string whole;
-      for (const store::Part& part : upload.parts) {
-        const auto there = it->second.parts.find(part.number);
-        if (there == it->second.parts.end() ||
-            part.etag != "\"" + std::to_string(std::hash<std::string>()(there->second)) + "\"") {
-          return answer(Verdict::expired, 400, "InvalidPart");
-        }
-        whole += there->second;
-      }
-      o_->files_[at(path)] = whole;
-      o_->uploads_.erase(it);
-      return Answer();
-    }, path);
+    return exchange(
+        "finish " + std::string(path),
+        [&](bool) {
+          const auto it = o_->uploads_.find(upload.id);
+          if (it == o_->uploads_.end()) return answer(Verdict::expired, 404, "NoSuchUpload");
+          std::string whole;
+          for (const store::Part& part : upload.parts) {
+            const auto there = it->second.parts.find(part.number);
+            if (there == it->second.parts.end() ||
+                part.etag != "\"" + std::to_string(std::hash<std::string>()(there->second)) + "\"") {
+              return answer(Verdict::expired, 400, "InvalidPart");
+            }
+            whole += there->second;
+          }
+          o_->files_[at(path)] = whole;
+          o_->uploads_.erase(it);
+          return Answer();
+        },
+        path);
   }
   Answer abort(std::string_view path, const store::Upload& upload) override {
-    return exchange("abort " + std::string(path), [&](bool) {
-      o_->uploads_.erase(upload.id);
-      return Answer();
-    }, path);
+    return exchange(
+        "abort " + std::string(path),
+        [&](bool) {
+          o_->uploads_.erase(upload.id);
+          return Answer();
+        },
+        path);
   }
   Answer stat(std::string_view path, std::uint64_t* size) override {
-    return exchange("stat " + std::string(path), [&](bool) {
-      const auto it = o_->files_.find(at(path));
-      if (it == o_->files_.end()) return answer(Verdict::not_found, 404, "not there");
-      *size = it->second.size();
-      return Answer();
-    }, path);
+    return exchange(
+        "stat " + std::string(path),
+        [&](bool) {
+          const auto it = o_->files_.find(at(path));
+          if (it == o_->files_.end()) return answer(Verdict::not_found, 404, "not there");
+          *size = it->second.size();
+          return Answer();
+        },
+        path);
   }
   Answer list(std::string_view dir, std::vector<store::Entry>* out) override {
-    return exchange("list " + std::string(dir), [&](bool) {
-      const std::string below = dir.empty() ? root_ + "/" : at(dir) + "/";
-      for (const auto& [path, bytes] : o_->files_) {
-        if (path.compare(0, below.size(), below) != 0 || path.find('/', below.size()) != std::string::npos) continue;
-        out->push_back({path.substr(root_.size() + 1), false, bytes.size()});
-      }
-      return Answer();
-    }, dir);
+    return exchange(
+        "list " + std::string(dir),
+        [&](bool) {
+          const std::string below = dir.empty() ? root_ + "/" : at(dir) + "/";
+          for (const auto& [path, bytes] : o_->files_) {
+            if (path.compare(0, below.size(), below) != 0 || path.find('/', below.size()) != std::string::npos)
+              continue;
+            out->push_back({path.substr(root_.size() + 1), false, bytes.size()});
+          }
+          return Answer();
+        },
+        dir);
   }
   Answer get(std::string_view, std::uint64_t, store::Version*, const store::Sink&, const store::Progress&) override {
     return answer(Verdict::unsupported, 501, "not here");

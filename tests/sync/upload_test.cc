@@ -112,10 +112,9 @@ TEST_P(AtEachStoreRequest, TheStoreHoldsTheSame) {
 
 std::vector<StoreCase> store_cases() {
   std::vector<StoreCase> out;
-  for (StoreFault fault :
-       {StoreFault::offline, StoreFault::request_lost, StoreFault::response_lost, StoreFault::http_500,
-        StoreFault::http_503, StoreFault::truncated, StoreFault::unauthorized, StoreFault::kill_before,
-        StoreFault::kill_after}) {
+  for (StoreFault fault : {StoreFault::offline, StoreFault::request_lost, StoreFault::response_lost,
+                           StoreFault::http_500, StoreFault::http_503, StoreFault::truncated, StoreFault::unauthorized,
+                           StoreFault::kill_before, StoreFault::kill_after}) {
     out.push_back({fault, false});
     out.push_back({fault, true});
   }

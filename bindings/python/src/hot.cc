@@ -16,8 +16,7 @@ namespace {
 using When = std::chrono::system_clock::time_point;
 
 struct MetricObject {
-  PyObject_HEAD
-  mlops::Metric metric;
+  PyObject_HEAD mlops::Metric metric;
   PyObject* name;
   PyObject* owner;  // the RunHandle's Python object, so that `run` lives; null in the run's own dictionary
   RunHandle* run;
@@ -296,7 +295,8 @@ PyCFunction method(F* function) {
 
 PyMethodDef g_metric_methods[] = {
     {"log", method(&metric_log), METH_FASTCALL | METH_KEYWORDS,
-     "log($self, /, value, step=0, timestamp=None)\n--\n\nOne point. Accepted when it returns: it survives the death of "
+     "log($self, /, value, step=0, timestamp=None)\n--\n\nOne point. Accepted when it returns: it survives the death "
+     "of "
      "the process.\nvalue: a number, numpy scalar or 0-d tensor. timestamp: ms since 1970; now when None."},
     {nullptr, nullptr, 0, nullptr}};
 PyGetSetDef g_metric_properties[] = {{"name", &metric_name, nullptr, "As the run knows it.", nullptr},
@@ -305,7 +305,8 @@ PyGetSetDef g_metric_properties[] = {{"name", &metric_name, nullptr, "As the run
 PyMethodDef g_functions[] = {
     {"log_metric", method(&log_metric), METH_FASTCALL | METH_KEYWORDS,
      "log_metric($module, /, key, value, step=None, synchronous=None, timestamp=None, run_id=None, model_id=None, "
-     "dataset=None)\n--\n\nOne point of the active run, which is started when there is none. Accepted when it returns."},
+     "dataset=None)\n--\n\nOne point of the active run, which is started when there is none. Accepted when it "
+     "returns."},
     {"log_metrics", method(&log_metrics), METH_FASTCALL | METH_KEYWORDS,
      "log_metrics($module, /, metrics, step=None, synchronous=None, run_id=None, timestamp=None, model_id=None, "
      "dataset=None)\n--\n\nMany points of one step and time. A call that fails logs none of them."},
@@ -400,12 +401,13 @@ void add_hot(py::module_& module) {
   intern(g_log);
   intern(g_log_metric);
   intern(g_log_metrics);
-  static std::array<PyType_Slot, 6> slots{{{Py_tp_dealloc, reinterpret_cast<void*>(&metric_dealloc)},
-                                           {Py_tp_repr, reinterpret_cast<void*>(&metric_repr)},
-                                           {Py_tp_methods, g_metric_methods},
-                                           {Py_tp_getset, g_metric_properties},
-                                           {Py_tp_doc, const_cast<char*>("A metric of a run: look up once with Run.metric, then log.")},
-                                           {0, nullptr}}};
+  static std::array<PyType_Slot, 6> slots{
+      {{Py_tp_dealloc, reinterpret_cast<void*>(&metric_dealloc)},
+       {Py_tp_repr, reinterpret_cast<void*>(&metric_repr)},
+       {Py_tp_methods, g_metric_methods},
+       {Py_tp_getset, g_metric_properties},
+       {Py_tp_doc, const_cast<char*>("A metric of a run: look up once with Run.metric, then log.")},
+       {0, nullptr}}};
   static PyType_Spec spec{"mlops.Metric", sizeof(MetricObject), 0,
                           Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, slots.data()};
   PyObject* type = PyType_FromSpec(&spec);

@@ -46,8 +46,8 @@ void add_hot(pybind11::module_& module);
 
 /// The run that log_metric of this thread logs to; None: none.
 void activate(const pybind11::object& run);
-/// `start()` makes an active run where there is none; `log_metric_to(...)` and `log_metrics_to(...)` take the calls that
-/// name another run or ask for more than the fast path does.
+/// `start()` makes an active run where there is none; `log_metric_to(...)` and `log_metrics_to(...)` take the calls
+/// that name another run or ask for more than the fast path does.
 void set_hooks(pybind11::object start, pybind11::object log_metric_to, pybind11::object log_metrics_to);
 
 }  // namespace mlops_python

@@ -1,4 +1,5 @@
-// The module mlops._core: clients, runs, reading and delivery as the package uses them. Private: the package is the API.
+// The module mlops._core: clients, runs, reading and delivery as the package uses them. Private: the package is the
+// API.
 //
 // Whatever may wait runs with the GIL released, and what may wait long does so in slices between which Ctrl-C is looked
 // for. No thread of ours ever takes the GIL.
@@ -35,7 +36,8 @@ constexpr Millis kSlice{100};
 // `wait(for how long)` until it is something else than a deadline that ran out, or `seconds` are over.
 template <typename Wait>
 void in_slices(double seconds, Wait wait) {
-  const auto until = Steady::now() + std::chrono::milliseconds(static_cast<std::int64_t>(std::clamp(seconds, 0.0, 1e9) * 1e3));
+  const auto until =
+      Steady::now() + std::chrono::milliseconds(static_cast<std::int64_t>(std::clamp(seconds, 0.0, 1e9) * 1e3));
   while (true) {
     const Millis left = std::chrono::duration_cast<Millis>(until - Steady::now());
     const Status status = without_gil([&] { return wait(std::clamp(left, Millis(0), kSlice)); });
@@ -95,15 +97,24 @@ mlops::RunOptions run_options(const py::dict& given) {
   for (const auto& [key, value] : given) {
     const auto name = key.cast<std::string>();
     if (value.is_none()) continue;
-    if (name == "name") options.name = value.cast<std::string>();
-    else if (name == "resume_id") options.resume_id = value.cast<std::string>();
-    else if (name == "attach_id") options.attach_id = value.cast<std::string>();
-    else if (name == "parent_id") options.parent_id = value.cast<std::string>();
-    else if (name == "note") options.note = value.cast<std::string>();
-    else if (name == "tags") options.tags = value.cast<mlops::Pairs>();
-    else if (name == "source_tags") options.source_tags = value.cast<bool>();
-    else if (name == "log_system_metrics") options.log_system_metrics = value.cast<bool>();
-    else fail(static_cast<int>(StatusCode::internal), "no run option \"" + name + "\"");
+    if (name == "name")
+      options.name = value.cast<std::string>();
+    else if (name == "resume_id")
+      options.resume_id = value.cast<std::string>();
+    else if (name == "attach_id")
+      options.attach_id = value.cast<std::string>();
+    else if (name == "parent_id")
+      options.parent_id = value.cast<std::string>();
+    else if (name == "note")
+      options.note = value.cast<std::string>();
+    else if (name == "tags")
+      options.tags = value.cast<mlops::Pairs>();
+    else if (name == "source_tags")
+      options.source_tags = value.cast<bool>();
+    else if (name == "log_system_metrics")
+      options.log_system_metrics = value.cast<bool>();
+    else
+      fail(static_cast<int>(StatusCode::internal), "no run option \"" + name + "\"");
   }
   return options;
 }
@@ -179,24 +190,30 @@ void add_run(py::module_& module) {
           py::arg("name"))
       .def("log_history", &log_history, py::arg("name"), py::arg("values"), py::arg("steps"), py::arg("timestamps"),
            py::arg("first_step"))
-      .def("log_param", [](RunHandle& self, const std::string& key, const std::string& value) {
-        run_call(self, [&](mlops::Run& run) { return run.log_param(key, value); });
-      })
-      .def("log_params", [](RunHandle& self, const mlops::Pairs& params) {
-        run_call(self, [&](mlops::Run& run) { return run.log_params(params); });
-      })
-      .def("set_tag", [](RunHandle& self, const std::string& key, const std::string& value) {
-        run_call(self, [&](mlops::Run& run) { return run.set_tag(key, value); });
-      })
-      .def("set_tags", [](RunHandle& self, const mlops::Pairs& tags) {
-        run_call(self, [&](mlops::Run& run) { return run.set_tags(tags); });
-      })
-      .def("delete_tag", [](RunHandle& self, const std::string& key) {
-        run_call(self, [&](mlops::Run& run) { return run.delete_tag(key); });
-      })
-      .def("set_name", [](RunHandle& self, const std::string& name) {
-        run_call(self, [&](mlops::Run& run) { return run.set_name(name); });
-      })
+      .def("log_param",
+           [](RunHandle& self, const std::string& key, const std::string& value) {
+             run_call(self, [&](mlops::Run& run) { return run.log_param(key, value); });
+           })
+      .def("log_params",
+           [](RunHandle& self, const mlops::Pairs& params) {
+             run_call(self, [&](mlops::Run& run) { return run.log_params(params); });
+           })
+      .def("set_tag",
+           [](RunHandle& self, const std::string& key, const std::string& value) {
+             run_call(self, [&](mlops::Run& run) { return run.set_tag(key, value); });
+           })
+      .def("set_tags",
+           [](RunHandle& self, const mlops::Pairs& tags) {
+             run_call(self, [&](mlops::Run& run) { return run.set_tags(tags); });
+           })
+      .def("delete_tag",
+           [](RunHandle& self, const std::string& key) {
+             run_call(self, [&](mlops::Run& run) { return run.delete_tag(key); });
+           })
+      .def("set_name",
+           [](RunHandle& self, const std::string& name) {
+             run_call(self, [&](mlops::Run& run) { return run.set_name(name); });
+           })
       .def("server_id",
            [](RunHandle& self, double seconds) {
              std::string id;

@@ -8,4 +8,4 @@
 namespace mlops_python {
 pybind11::dict health_of(const mlops::Health& health);
 void add_reading(pybind11::module_& module);
-}
+}  // namespace mlops_python
