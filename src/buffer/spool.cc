@@ -42,4 +42,19 @@ Result<base::Fd> Spool::open(const FileRow& row) const {
   }
 }
 
+std::uint64_t Spool::bytes() const {
+  std::uint64_t sum = 0;
+  for (const std::string& folder : {dir_, in()}) {
+    const auto names = base::list_dir(folder);
+    if (!names.ok()) continue;
+    for (const std::string& name : *names) {
+      struct stat st{};
+      if (::lstat((folder + "/" + name).c_str(), &st) == 0 && S_ISREG(st.st_mode)) {
+        sum += static_cast<std::uint64_t>(st.st_size);
+      }
+    }
+  }
+  return sum;
+}
+
 }  // namespace mlops::buffer

@@ -25,6 +25,8 @@ class Spool {
   Result<std::string> find(const FileRow& row) const;
   /// The same, open for reading.
   Result<base::Fd> open(const FileRow& row) const;
+  /// Of all files in it, named or not: each is looked at.
+  std::uint64_t bytes() const;
 
  private:
   std::string dir_;

@@ -61,33 +61,26 @@ Status Artifacts::opened(const buffer::Buffer& buffer, bool known_runs) {
   return {};
 }
 
-/// Once: counts the spool, finishes names whose rows a predecessor wrote, notes what may be left over.
+/// Once: finishes names whose rows a predecessor wrote, notes what may be left over.
 void Artifacts::look(const buffer::Buffer& buffer, bool known_runs) {
-  std::uint64_t bytes = 0;
-  const auto contents = base::list_dir(spool_.dir());
-  if (contents.ok()) {
-    for (const std::string& name : *contents) bytes += size_of(spool_.dir() + "/" + name);
-  }
+  slot_->control()->spool_wanted.store(0);
   const auto incoming = base::list_dir(spool_.in());
-  if (incoming.ok()) {
-    for (const std::string& name : *incoming) {
-      const std::string path = spool_.in() + "/" + name;
-      base::Uid uid;
-      if (!base::Uid::parse(name, &uid)) {
-        ::unlink(path.c_str());  // a copy that its spooler did not finish
-        continue;
-      }
-      bytes += size_of(path);
-      const auto row = buffer.file(uid);
-      if (row.ok()) {
-        if (row->lost.empty()) spooler()->name(*row);
-      } else if (known_runs && unlocked(path)) {
-        orphans_.push_back(uid);
-      }
+  if (!incoming.ok()) return;
+  for (const std::string& name : *incoming) {
+    const std::string path = spool_.in() + "/" + name;
+    base::Uid uid;
+    if (!base::Uid::parse(name, &uid)) {  // a copy that its spooler did not finish
+      const std::uint64_t bytes = size_of(path);
+      if (::unlink(path.c_str()) == 0) slot_->control()->spool_bytes.fetch_sub(bytes);
+      continue;
+    }
+    const auto row = buffer.file(uid);
+    if (row.ok()) {
+      if (row->lost.empty()) spooler()->name(*row);
+    } else if (known_runs && unlocked(path)) {
+      orphans_.push_back(uid);
     }
   }
-  slot_->control()->spool_bytes.store(bytes);
-  slot_->control()->spool_wanted.store(0);
 }
 
 /// A process died between taking the last name from bytes and removing them.

@@ -12,6 +12,7 @@
 
 #include "base/base.h"
 #include "buffer/buffer.h"
+#include "buffer/spool.h"
 
 namespace mlops::drain {
 namespace {
@@ -224,6 +225,8 @@ Result<std::unique_ptr<Slot>> acquire_slot_at(const std::string& slot_dir, const
   if (Status s = find_homes(placing, slot.get()); !s.ok()) return s;
   auto control = own_control(slot->local);
   if (!control.ok()) return control.status();
+  // Counted before this process adds to it: what is left over and removed later was counted, too.
+  reinterpret_cast<journal::Control*>(control->data())->spool_bytes.store(buffer::Spool(slot_dir).bytes());
   if (Status s = base::make_dirs(slot->local + "/journal"); !s.ok()) return s;
   slot->lock = std::move(*lock);
   slot->control_map = std::move(*control);

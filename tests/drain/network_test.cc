@@ -105,7 +105,7 @@ TEST(Network, SigkillAtEveryNamedPoint) {
     return status;
   };
   life({{"MLOPS_KILL_AT", "outbox.sealed:2"}});
-  ASSERT_EQ(life({{"MLOPS_POINTS_FILE", list}}), 0);
+  ASSERT_EQ(life({{"MLOPS_POINTS_FILE", list}, {"T_MS", "3000"}}), 0);
   EXPECT_TRUE(WIFSIGNALED(life({{"MLOPS_KILL_AT", "base.half_made:1"}})));  // after a clean end there is none
   std::ifstream in(list);
   std::set<std::string> points;
@@ -121,8 +121,8 @@ TEST(Network, SigkillAtEveryNamedPoint) {
         point.rfind("outbox.", 0) == 0 || point.rfind("base.", 0) == 0 || point.rfind("drain.slot", 0) == 0;
     if (!ours) continue;
     for (const char* nth : {":1", ":4"}) {
-      const bool soon = point.rfind("outbox.rem", 0) != 0;  // files go after a second or so
-      const int status = life({{"MLOPS_KILL_AT", point + nth}, {"T_MS", soon ? "400" : "1300"}});
+      const bool soon = point.rfind("outbox.rem", 0) != 0;  // files go after a second or two
+      const int status = life({{"MLOPS_KILL_AT", point + nth}, {"T_MS", soon ? "400" : "3000"}});
       if (WIFSIGNALED(status)) {
         EXPECT_EQ(WTERMSIG(status), SIGKILL) << point;
         ++killed;

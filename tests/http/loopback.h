@@ -33,6 +33,7 @@ struct Act {
   bool close = false;     // after the answer
   int delay_ms = 0;       // before the answer
   std::size_t split = 0;  // > 0: so many bytes in a packet of their own, the rest when they are acknowledged
+  bool slowly = false;    // closed not before the peer has, as servers do that answer early
 };
 
 inline std::string http_answer(int status, const std::string& body, const std::string& type = "application/json",
@@ -147,7 +148,11 @@ class Loopback {
       case Act::answer:
         if (act.split > 0) (void)!::send(peer->fd, act.bytes.data(), act.split, MSG_NOSIGNAL);
         (void)!::send(peer->fd, act.bytes.data() + act.split, act.bytes.size() - act.split, MSG_NOSIGNAL);
-        if (act.close) close_slowly(peer->fd);
+        if (act.close && act.slowly) {
+          close_slowly(peer->fd);
+        } else if (act.close) {
+          ::close(peer->fd);
+        }
         return !act.close;
       case Act::reset_after_request:
         return reset(peer->fd), false;

@@ -130,7 +130,12 @@ TEST(Stream, AnEarly200IsNoSuccessAnEarlyRefusalIs) {
   const File file(pattern(20'000'000));
   for (const int status : {200, 403, 413}) {
     Loopback server([](int, const Seen&) { return Act{Act::answer, http_answer(200, "{}")}; },
-                    [status](const Seen&) { return Act{Act::answer, http_answer(status, "early"), true}; }, 100'000);
+                    [status](const Seen&) {
+                      Act act{Act::answer, http_answer(status, "early"), true};
+                      act.slowly = status != 200;
+                      return act;
+                    },
+                    100'000);
     auto connection = connect(server.uri());
     const Response response = connection->send(put(file, 0, 20'000'000));
     if (status == 200) {

@@ -135,7 +135,7 @@ def test_models_on_a_server(server, rest, build, models, clean_env, tmp_path, ex
     root = tmp_path / "root"
     run, ids = log(build, models, clean_env, root, experiment)
     kept = from_spool(root)
-    subprocess.run([build.mlops, "--root", root, "sync", "--to", server.uri], env=clean_env, check=True, timeout=300)
+    subprocess.run([build.mlops, "sync", "--to", server.uri, "--root", root], env=clean_env, check=True, timeout=300)
     (there,) = [r for r in rest.runs(experiment) if r.uid == run]
     got = read(server.kind, models, clean_env, "server", server.uri, there.run_id, tmp_path / "downloads")
     assert got["status"] == "FINISHED"
@@ -165,7 +165,7 @@ def test_models_on_a_server(server, rest, build, models, clean_env, tmp_path, ex
     # The same again by a deliverer that knows nothing: nothing is made twice.
     for folder in root.glob("*/*/delivery"):
         subprocess.run(["rm", "-r", folder], check=True)
-    subprocess.run([build.mlops, "--root", root, "sync", "--to", server.uri], env=clean_env, check=True, timeout=300)
+    subprocess.run([build.mlops, "sync", "--to", server.uri, "--root", root], env=clean_env, check=True, timeout=300)
     again = read(server.kind, models, clean_env, "server", server.uri, there.run_id, tmp_path / "again")
     for side in (got, again):
         for model in side["models"].values():
