@@ -64,10 +64,10 @@ class MLOPS_API Schema {
     return column(name, data_type<T>(), required);
   }
   /// `shape`: -1 where the size may differ, first the batch. A name may be empty when there is one tensor only.
-  Schema& tensor(std::string_view name, DataType type, std::vector<std::int64_t> shape);
+  Schema& tensor(std::string_view name, DataType type, const std::vector<std::int64_t>& shape);
   template <typename T>
-  Schema& tensor(std::string_view name, std::vector<std::int64_t> shape) {
-    return tensor(name, data_type<T>(), std::move(shape));
+  Schema& tensor(std::string_view name, const std::vector<std::int64_t>& shape) {
+    return tensor(name, data_type<T>(), shape);
   }
   bool empty() const noexcept { return entries_.empty(); }
   Status check() const { return wrong_; }

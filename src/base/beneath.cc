@@ -13,8 +13,8 @@ namespace mlops::base {
 namespace {
 
 Status check(std::string_view path) {
-  const Status bad(StatusCode::invalid_argument,
-                   "'" + std::string(path.substr(0, 200)) + "' leads out of its folder, or is no plain relative path");
+  Status bad(StatusCode::invalid_argument,
+             "'" + std::string(path.substr(0, 200)) + "' leads out of its folder, or is no plain relative path");
   if (path.find('\0') != path.npos) return bad;
   for (std::string_view rest = path;;) {
     const auto slash = rest.find('/');

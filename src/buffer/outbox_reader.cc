@@ -252,7 +252,7 @@ class Reading final : public OutboxReader {
       return {};
     }
     auto indexed = std::make_shared<Indexed>();
-    const Status decoded = decode_outbox(*bytes, &indexed->file);
+    Status decoded = decode_outbox(*bytes, &indexed->file);
     if (decoded.code() == StatusCode::failed_precondition) return decoded;
     if (!decoded.ok()) {  // read again at the next look: what a node sees of another's file may be late
       base::log(base::LogLevel::warn, path + " is not whole, it is read again: " + std::string(decoded.message()));

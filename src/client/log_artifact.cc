@@ -126,8 +126,7 @@ std::string tables_tag(RunState* run, std::string_view path) {
   const std::lock_guard<std::mutex> lock(run->core->mutex);
   std::string& tables = run->core->tables[run->uid];
   if (tables.find(entry) != std::string::npos) return {};
-  const std::string longer =
-      tables.size() < 2 ? "[" + entry + "]" : tables.substr(0, tables.size() - 1) + ", " + entry + "]";
+  std::string longer = tables.size() < 2 ? "[" + entry + "]" : tables.substr(0, tables.size() - 1) + ", " + entry + "]";
   if (model::count_chars(longer) > model::kTagChars) {
     base::log(base::LogLevel::warn, "tag mlflow.loggedArtifacts is full: table " + std::string(path) + " is not in it");
     return {};

@@ -55,7 +55,8 @@ Pixels shrink(const Pixels& from, std::uint32_t side) {
     for (std::uint32_t x = 0; x < to.width; ++x) {
       const std::uint64_t left = std::uint64_t{x} * from.width / to.width;
       const std::uint64_t right = std::uint64_t{x + 1} * from.width / to.width;
-      const std::uint64_t covered = (bottom - top) * (right - left);
+      // At least 1: `to` is no wider and no taller than `from`.
+      const std::uint64_t covered = std::max<std::uint64_t>(1, (bottom - top) * (right - left));
       for (std::uint32_t c = 0; c < from.channels; ++c) {
         std::uint64_t sum = covered / 2;
         for (std::uint64_t row = top; row < bottom; ++row) {

@@ -80,7 +80,7 @@ Schema& Schema::column(std::string_view name, DataType type, bool required) {
   return *this;
 }
 
-Schema& Schema::tensor(std::string_view name, DataType type, std::vector<std::int64_t> shape) {
+Schema& Schema::tensor(std::string_view name, DataType type, const std::vector<std::int64_t>& shape) {
   const char* const type_name = name_of(type).tensor;
   if (!wrong_.ok()) return *this;
   if (!tensors_ && !entries_.empty()) {

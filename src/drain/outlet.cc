@@ -165,7 +165,7 @@ bool Outlet::passed(const Sealed& file, bool by_active_only) const {
   return true;
 }
 
-std::deque<Outlet::Sealed>::iterator Outlet::remove(std::deque<Sealed>::iterator file) {
+std::deque<Outlet::Sealed>::iterator Outlet::remove(const std::deque<Sealed>::iterator& file) {
   for (const Piece& piece : file->pieces) {
     Span& span = spans_[piece.run];
     span.from = std::max(span.from, std::min(piece.until, span.until));

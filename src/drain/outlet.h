@@ -73,7 +73,7 @@ class Outlet {
 
   bool publish_one(const buffer::Buffer& buffer, Runs& runs, std::uint64_t beat);
   bool make_room();
-  std::deque<Sealed>::iterator remove(std::deque<Sealed>::iterator file);
+  std::deque<Sealed>::iterator remove(const std::deque<Sealed>::iterator& file);
   bool passed(const Sealed& file, bool by_active_only) const;
   std::uint64_t need(const Needs& needs, const Uid& run) const;
   void leave_out(const Sealed& file);

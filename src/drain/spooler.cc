@@ -213,7 +213,8 @@ Status Spooler::digest(const std::string& path, buffer::FileRow* row) {
   std::uint64_t size = 0;
   for (;;) {
     if (stopping_.load(std::memory_order_relaxed)) return {};
-    const ssize_t n = ::read(fd.get(), buffer.get(), kRead);
+    const ssize_t n =
+        ::read(fd.get(), buffer.get(), kRead);  // NOLINT(clang-analyzer-unix.BlockInCriticalSection): none
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return base::errno_status(errno, "read", path);
     if (n == 0) break;

@@ -83,12 +83,14 @@ class Folder final : public Store {
     if (!fd.ok()) return fd.status().code() == StatusCode::not_found ? Answer{} : of_status(fd.status());
     DIR* stream = ::fdopendir(fd->release());
     if (!stream) return of_status(base::errno_status(errno, "list", root_));
+    const int folder = ::dirfd(stream);
+    if (folder < 0) return ::closedir(stream), of_status(base::errno_status(errno, "list", root_));
     std::vector<Entry> entries;
     while (const dirent* item = ::readdir(stream)) {
       const std::string_view name(item->d_name);
       struct stat info{};
       if (name == "." || name == ".." || name.substr(0, kPart.size()) == kPart ||
-          ::fstatat(::dirfd(stream), item->d_name, &info, AT_SYMLINK_NOFOLLOW) != 0)
+          ::fstatat(folder, item->d_name, &info, AT_SYMLINK_NOFOLLOW) != 0)
         continue;
       if (!S_ISDIR(info.st_mode) && !S_ISREG(info.st_mode)) continue;
       entries.push_back({(dir.empty() ? "" : std::string(dir) + "/") + std::string(name), S_ISDIR(info.st_mode),

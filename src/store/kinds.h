@@ -20,7 +20,7 @@ Status check_mlflow_path(std::string_view path);
 Result<std::unique_ptr<Store>> open_proxied(const Place& place, const std::string& base, std::string root,
                                             std::string ca_file);
 /// `prefix`: of all keys, without slashes at its ends; may be empty.
-Result<std::unique_ptr<Store>> open_s3(const Place& place, Aws aws, std::string bucket, std::string prefix);
+Result<std::unique_ptr<Store>> open_s3(const Place& place, Aws aws, const std::string& bucket, std::string prefix);
 /// `folder`: absolute.
 Result<std::unique_ptr<Store>> open_folder(std::string folder);
 /// Through the tracking server: reads what it can read, and puts where it hands out presigned URLs. `why_not` ends the

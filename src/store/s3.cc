@@ -218,7 +218,7 @@ class S3 final : public Store {
 
 }  // namespace
 
-Result<std::unique_ptr<Store>> open_s3(const Place& place, Aws aws, std::string bucket, std::string prefix) {
+Result<std::unique_ptr<Store>> open_s3(const Place& place, Aws aws, const std::string& bucket, std::string prefix) {
   if (bucket.empty())
     return Status(StatusCode::invalid_argument,
                   "artifact root '" + http::redact_uri(place.artifact_uri) + "' names no bucket");

@@ -29,7 +29,7 @@ std::string unescape(std::string_view text) {
     if (mark == text.npos) break;
     text.remove_prefix(mark);
     const auto end = text.find(';');
-    const std::string_view name = end == text.npos || end > 10 ? std::string_view() : text.substr(1, end - 1);
+    const std::string_view name = end > 10 ? std::string_view() : text.substr(1, end - 1);
     if (name == "amp" || name == "lt" || name == "gt" || name == "quot" || name == "apos") {
       out += name == "amp" ? '&' : name == "lt" ? '<' : name == "gt" ? '>' : name == "quot" ? '"' : '\'';
     } else if (name.size() > 1 && name[0] == '#') {

@@ -156,7 +156,7 @@ def test_sigkill_in_a_multipart_upload_sends_no_recorded_part_again(build, mlflo
     Rest(mlflow3.uri).call("POST", "experiments/create", {"name": experiment, "artifact_location": f"s3://{bucket}/{experiment}"})
     env = {**s3.env(), "MLFLOW_S3_ENDPOINT_URL": f"http://127.0.0.1:{counter.port}"}
     s = Scenario(build, tmp_path, mlflow3.uri, env=env)
-    size = int(os.environ.get("MLOPS_KILL_BYTES", str(320 << 20)))
+    size = int(os.environ.get("MLOPS_KILL_BYTES", str(160 << 20)))
     big = random_file(tmp_path / "big", size)
     s.train("start", experiment, "big", "id", "run", "file", big, ".", "end", "finished")
     rng = random.Random(5)
