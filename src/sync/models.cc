@@ -104,7 +104,7 @@ RunLane::Answer RunLane::send_model_input(Remote& remote, const model::Op& input
     }
     if (id.empty()) return later(parent_backoff_.next_spaced());
   }
-  const Answer answer = call(0, [&] { return remote.models().log_model_input(state_.server_id, id); });
+  Answer answer = call(0, [&] { return remote.models().log_model_input(state_.server_id, id); });
   if (answer.verdict == Verdict::unsupported) return Answer();
   if (answer.verdict == Verdict::ok || waits(answer)) return answer;
   return refuse(window_.alone_seq, "model " + id + " as an input", std::string(answer.status.message()));
