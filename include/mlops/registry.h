@@ -159,7 +159,7 @@ struct PullOptions {
   std::string cache{};
   enum class Layout {
     plain,   ///< `dir` is the model's files
-    triton,  ///< a Triton model repository: `dir`/<model>/<version> is the model's files
+    triton,  ///< a Triton model repository: `dir/<model>/<version>` is the model's files
   } layout = Layout::plain;
   bool offline = true;  ///< without a server: what the cache knows of this URI, and the report says so
 };
@@ -243,7 +243,7 @@ class MLOPS_API Registry {
   Result<Pending> set_alias(std::string_view name, std::string_view alias, const VersionRef& version,
                             const Condition& condition = {}) const;
   Result<Pending> delete_alias(std::string_view name, std::string_view alias, const Condition& condition = {}) const;
-  /// `source`: s3://…, mlflow-artifacts:/…, runs:/<server's run id>/<path>, models:/<server's model id>.
+  /// `source`: s3://…, mlflow-artifacts:/…, `runs:/<server's run id>/<path>`, `models:/<server's model id>`.
   Result<Pending> create_version(std::string_view name, std::string_view source,
                                  const VersionOptions& options = {}) const;
   Result<Pending> update_version(std::string_view name, const VersionRef& version, std::string_view description) const;

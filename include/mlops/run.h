@@ -96,7 +96,7 @@ class MLOPS_API Run {
   Status set_name(std::string_view name) noexcept;      ///< 1..250 characters
   Status set_note(std::string_view markdown) noexcept;  ///< tag mlflow.note.content
 
-  /// A file, as it is now, under `artifact_path`/<its name>. This call and the ones below wait for a disk: as long as a
+  /// A file, as it is now, under `artifact_path/<its name>`. This call and the ones below wait for a disk: as long as a
   /// copy of the file takes, or next to nothing where the file system can share its blocks (reflinks) or the file is
   /// moved; of a file that was changed within the last tick of the kernel's clock a few milliseconds more. None waits
   /// for the network. Hashing and upload are in the background; flush(durable) waits until bytes and names are.

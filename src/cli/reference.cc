@@ -14,7 +14,7 @@ namespace {
 std::string cell(const std::string& text) {
   std::string out;
   for (const char c : text) {
-    if (c == '|' || c == '<') out.push_back('\\');
+    if (c == '|' || c == '<' || c == '@') out.push_back('\\');
     out.push_back(c == '\n' ? ' ' : c);
   }
   return out;
@@ -26,7 +26,7 @@ std::string prose(const std::string& text) {
   bool code = false;
   for (const char c : text) {
     if (c == '`') code = !code;
-    if (c == '<' && !code) out.push_back('\\');
+    if ((c == '<' || c == '@') && !code) out.push_back('\\');
     out.push_back(c);
     if (c == '\n') out.push_back(c);
   }
