@@ -39,12 +39,15 @@ def test_every_command_and_option_is_proposed(root):
         if len(words) == 2:
             assert words[1] in ask(root, words[0], "")
         proposed = ask(root, *words, "-")
+        places = []  # words for the positionals in front
         for option in command["options"]:
             if option["long"]:
                 assert option["long"] in proposed, command["name"]
             if option["choices"]:
-                before = [option["long"]] if option["long"] else []
+                before = [option["long"]] if option["long"] else places
                 assert ask(root, *words, *before, "") == option["choices"]
+            if not option["long"]:
+                places.append("x")
         assert ("--json" in proposed) == (command["json"] != "")
         assert ("--root" in proposed) == command["has_root"]
     assert "complete" not in first and "reference" not in first
