@@ -3,6 +3,7 @@ servers with logged models (3.x) and without (2.x)."""
 
 import hashlib
 import json
+import math
 import os
 import pathlib
 import subprocess
@@ -160,10 +161,10 @@ def test_models_on_a_server(server, rest, build, models, clean_env, tmp_path, ex
         digest = hashlib.sha256((models[0] / "model.onnx").read_bytes()).hexdigest()[:16]
         assert ["accuracy", 10, "0.75", "onnx file", digest] in linear["metrics"]
         assert ["accuracy", 11, "0.8125", None, None] in linear["metrics"]
-        assert ["odd", 11, "nan", None, None] in linear["metrics"]
+        assert ["odd", 11, "0.0", None, None] in linear["metrics"]  # 3.17's table of model metrics keeps a NaN as 0
         assert got["outputs"][linear["id"]] == 10 and len(got["outputs"]) == 4
         assert got["model_inputs"] == [linear["id"]]
-    assert got["metrics"]["accuracy"] == 0.8125
+    assert got["metrics"]["accuracy"] == 0.8125 and math.isnan(got["metrics"]["odd"])
     # The same again by a deliverer that knows nothing: nothing is made twice.
     for folder in root.glob("*/*/delivery"):
         subprocess.run(["rm", "-r", folder], check=True)
