@@ -221,6 +221,29 @@ TEST(Uploads, AnUploadThatExpiredBeginsAgain) {
   EXPECT_EQ(rig.last.dead_letters, 0u);
 }
 
+/// The parts of a file that is given up are taken back, also when the store is not there at the first try.
+TEST(Uploads, AnAbortIsTriedAgain) {
+  for (const StoreFault fault : {StoreFault::request_lost, StoreFault::http_503, StoreFault::offline}) {
+    FileRig rig(Server::Age::v3_17);
+    rig.buffer->write(uid(1)).start("digits", "aborted");
+    rig.artifact(uid(1), "big", std::string(80, 'b'));
+    rig.objects.on_request = [&](const std::string& what) {
+      if (what == "part 1") rig.spool_is_gone = true;
+    };
+    rig.objects.fault_once("abort big", fault);
+    std::unique_ptr<Engine> engine = rig.start_files();
+    engine->wait_idle(Millis(10'000)).ignore();
+    for (int i = 0; i < 500 && rig.objects.open_uploads() != 0; ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    EXPECT_EQ(rig.objects.open_uploads(), 0u);
+    const std::vector<std::string> calls = rig.objects.calls();
+    EXPECT_EQ(std::count(calls.begin(), calls.end(), "abort big"), 2);
+    EXPECT_EQ(rig.disk.state().dead.size(), 1u);
+    engine->stop(Millis(1'000));
+  }
+}
+
 TEST(Uploads, BytesThatAreNotNamedYetAreWaitedFor) {
   FileRig rig(Server::Age::v3_17);
   rig.buffer->write(uid(1)).start("digits", "late");
