@@ -245,7 +245,8 @@ store::Answer Uploads::perform_on(store::Store* store, Job* job) {
 void Uploads::close_gate(const std::string& name, LaneState state, const store::Answer& answer) {
   Gate& gate = gate_of(name);
   std::int64_t pause = gate.backoff.next(answer.retry_after_ms);
-  if (state == LaneState::auth_blocked) pause = std::min(std::max(pause, shared_->backoff_first.count()), kSlowMs);
+  if (state == LaneState::auth_blocked)
+    pause = std::min(std::max<std::int64_t>(pause, shared_->backoff_first.count()), kSlowMs);
   gate.state = state;
   gate.until = base::steady_ms() + pause;
   gate.tried = false;
