@@ -490,8 +490,7 @@ class CurlConnection final : public Connection {
 
   Status tls_status(CURLcode code, const char* why) const {
     const std::string where = uri_.text() + ": ";
-    std::string cause = scrub(*why ? why : curl_easy_strerror(code), {});
-    if (no_authorities_) cause += "; this machine has no CA bundle: install ca-certificates";
+    const std::string cause = scrub(*why ? why : curl_easy_strerror(code), {});
     if (code == CURLE_SSL_CACERT_BADFILE)
       return {StatusCode::failed_precondition,
               where + "the CA file '" + credentials_.ca_file + "' cannot be used (" + cause +
@@ -504,6 +503,7 @@ class CurlConnection final : public Connection {
       return {StatusCode::failed_precondition, where + "this URI or proxy cannot be used (" + cause + ")"};
     return {StatusCode::failed_precondition,
             where + "the server's TLS certificate was not accepted (" + cause +
+                (no_authorities_ ? "; this machine has no CA bundle: install ca-certificates" : "") +
                 "); nothing was sent. If it is signed by a private CA, name the CA's PEM file in "
                 "MLFLOW_TRACKING_SERVER_CERT_PATH; if not, somebody else may be answering in the server's place"};
   }

@@ -55,8 +55,9 @@ struct alignas(64) Lane {
   Lane* next = nullptr;      // this thread's lanes of other cores
 };
 
-/// How tls_lane is reached. Initial-exec is one load; the Python wheel, which is loaded late and has all of its libraries'
-/// thread-local memory in one piece, would take too much of the little that is left for such, and is built with another.
+/// How tls_lane is reached. Initial-exec is one load; the Python wheel, which is loaded late and has all of its
+/// libraries' thread-local memory in one piece, would take too much of the little that is left for such, and is built
+/// with another.
 #ifndef MLOPS_TLS_MODEL
 #define MLOPS_TLS_MODEL "initial-exec"
 #endif
