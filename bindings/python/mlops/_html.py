@@ -85,11 +85,17 @@ def experiment(shown: Experiment) -> str:
     runs = fluent.matching([shown.name], "", 1, None)
     parts = [f"<b>{escape(shown.name)}</b>, {len(runs)} runs"]
     if runs:
-        rows = [_row("run", "status", "took", "metrics", tag="th")]
+        rows = [_row("run", "status", "took", "metrics", "the first", tag="th")]
+        reader = _state.reader()
         for one in runs[:_MOST_RUNS]:
+            curve: list[float] = []
+            try:
+                curve = reader.curves(one.id, sorted(one.metrics)[:1], _BUCKETS)[min(one.metrics)] if one.metrics else []
+            except (Error, KeyError):
+                pass  # the numbers are there all the same
             metrics = ", ".join(f"{escape(key)} {_number(row[0])}" for key, row in sorted(one.metrics.items())[:4])
             rows.append(
-                _row(escape(one.name), escape(one.status), _took(one.start_ms, one.end_ms or None), metrics)
+                _row(escape(one.name), escape(one.status), _took(one.start_ms, one.end_ms or None), metrics, sparkline(curve))
             )
         parts.append("<table>" + "".join(rows) + "</table>")
     return "<div>" + "".join(parts) + "</div>"

@@ -103,6 +103,20 @@ def place(uri: str) -> str:
     return registry.download_uri(version["name"], version["version"])
 
 
+def _made_of(
+    source: str, name: str, description: str, labels: list[tuple[str, str]], uri: str | None
+) -> tuple[_core.Pending, str]:
+    """A new version of what is at `source`, and its run's id: a run of this root waits for its artifacts."""
+    run_id, path = "", ""
+    if source.startswith("runs:/"):
+        run_id, _, path = source[len("runs:/") :].lstrip("/").partition("/")
+        try:
+            return _core.register_model(_state.handle_for(run_id, uri), path, name, description, labels, ""), run_id
+        except NotFound:
+            pass  # somebody else's: the server knows it
+    return _registry(uri).create_version(name, source, description, labels), run_id
+
+
 def register_model(
     model_uri: Any, name: str, await_registration_for: int | None = 300, *, tags: dict[str, Any] | None = None, env_pack: Any = None
 ) -> ModelVersion:
@@ -115,25 +129,13 @@ def register_model(
         raise Unimplemented("register_model(env_pack=…): use the mlflow package")
     name = _text(name, "a registered model's name")
     labels = _state.pairs(tags, "tag")
-    run_id = ""
     if isinstance(model_uri, _core.LoggedModel):
         run_id = model_uri.run_id
         source = f"runs:/{run_id}/{model_uri.name}"
-        pending = _core.register_model(_state.handle_for(run_id), "", name, labels, model_uri.uid)
+        pending = _core.register_model(_state.handle_for(run_id), "", name, "", labels, model_uri.uid)
     else:
         source = _text(model_uri, "model_uri")
-        if source.startswith("runs:/"):
-            run_id, _, path = source[len("runs:/") :].lstrip("/").partition("/")
-            try:
-                handle: _core.RunHandle | None = _state.handle_for(run_id)
-            except NotFound:
-                handle = None  # of somebody else's: the server knows it
-        else:
-            handle, path = None, ""
-        if handle is not None:
-            pending = _core.register_model(handle, path, name, labels, "")
-        else:
-            pending = _registry().create_version(name, source, "", labels)
+        pending, run_id = _made_of(source, name, "", labels, None)
     made = ModelVersion(name, "", source=source, run_id=run_id, status="PENDING_REGISTRATION", tags=dict(labels), pending=pending)
     row = _done(pending, None, float(await_registration_for or 0))
     if row is not None:
@@ -234,12 +236,12 @@ class Registered:
         if run_link is not None or model_id is not None:
             raise Unimplemented('create_model_version: give source="runs:/ID/path" or "models:/MODEL_ID" instead of run_link, model_id')
         labels = _state.pairs(tags, "tag")
-        pending = _registry(self._uri).create_version(_text(name, "name"), _text(source, "source"), description or "", labels)
+        pending, made_by = _made_of(_text(source, "source"), _text(name, "name"), description or "", labels, self._uri)
         row = _done(pending, self._uri, float(await_creation_for or 0))
         if row is not None:
             return self.get_model_version(name, row["version"])
         return ModelVersion(
-            name, "", description or "", source, run_id or "", status="PENDING_REGISTRATION", tags=dict(labels), pending=pending
+            name, "", description or "", source, run_id or made_by, status="PENDING_REGISTRATION", tags=dict(labels), pending=pending
         )
 
     def copy_model_version(self, src_model_uri: str, dst_name: str) -> ModelVersion:

@@ -131,7 +131,7 @@ def log_model(
         list(requirements or []),
     )
     if registered_model_name is not None:
-        _core.register_model(handle, "", _state.name(registered_model_name, "registered_model_name"), [], model.uid)
+        _core.register_model(handle, "", _state.name(registered_model_name, "registered_model_name"), "", [], model.uid)
     return model
 
 

@@ -43,6 +43,7 @@ class MlflowClient(_files.Files, _registry.Registered):
             "tags": _state.pairs(tags, "tag"),
             "name": None if run_name is None else _state.name(run_name, "run_name"),
             "log_system_metrics": False,
+            "source_tags": False,
         }
         handle = _state.start(fluent._experiment_of(experiment_id), options, uri=self._uri, left_open=True)
         return self.get_run(handle.id)

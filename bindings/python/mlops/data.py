@@ -88,7 +88,7 @@ def from_pandas(
     import hashlib
     import json
 
-    import pandas
+    import pandas  # type: ignore[import-untyped,unused-ignore]
 
     made = hashlib.sha256()
     made.update(repr([(str(column), str(kind)) for column, kind in zip(df.columns, df.dtypes)]).encode())

@@ -230,6 +230,8 @@ def data_of(summary: _core.RunSummary) -> RunData:
     metrics = [Metric(name, row[0], row[2], row[1]) for name, row in summary.metrics.items()]
     tags = summary.tags
     tags.setdefault("mlflow.runName", summary.name)
+    if summary.parent_id:
+        tags.setdefault("mlflow.parentRunId", summary.parent_id)
     return RunData(metrics, summary.params, tags)
 
 

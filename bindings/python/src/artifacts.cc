@@ -145,6 +145,7 @@ py::list files_of(const mlops::Reader& reader, const std::string& run_id) {
   return py::list(newest.attr("values")());
 }
 
+// Needs the GIL: Python may be asked where authorities are.
 mlops::DownloadOptions download_options(const std::string& root, const std::string& from) {
   mlops::DownloadOptions options;
   options.root = root;
@@ -153,7 +154,7 @@ mlops::DownloadOptions download_options(const std::string& root, const std::stri
   return options;
 }
 
-// `work(stop)` on a thread of its own, so that Ctrl-C stops it.
+// `work(stop)` on a thread of its own, which has no GIL and touches nothing of Python's, so that Ctrl-C stops it.
 template <typename Work>
 auto stoppable(Work work) {
   std::atomic<bool> stop{false};
@@ -169,8 +170,8 @@ auto stoppable(Work work) {
 
 py::list server_files(const std::string& run, const std::string& path, bool recursive, const std::string& root,
                       const std::string& from) {
+  mlops::DownloadOptions options = download_options(root, from);
   const auto found = stoppable([&](const std::atomic<bool>* stop) {
-    mlops::DownloadOptions options = download_options(root, from);
     options.stop = stop;
     return mlops::list_artifacts(run, path, recursive, options);
   });
@@ -181,8 +182,8 @@ py::list server_files(const std::string& run, const std::string& path, bool recu
 
 std::uint64_t download(const std::string& run, const std::string& path, const std::string& folder,
                        const std::string& root, const std::string& from) {
+  mlops::DownloadOptions options = download_options(root, from);
   return stoppable([&](const std::atomic<bool>* stop) {
-           mlops::DownloadOptions options = download_options(root, from);
            options.stop = stop;
            return mlops::download_artifacts(run, path, folder, options);
          })

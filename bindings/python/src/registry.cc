@@ -173,13 +173,15 @@ void add_registry(py::module_& module) {
   add_writes(registry);
   module.def(
       "register_model",
-      [](RunHandle& run, Text path, Text name, const mlops::Pairs& tags, Text logged_model) {
+      [](RunHandle& run, Text path, Text name, Text description, const mlops::Pairs& tags, Text logged_model) {
         mlops::RegisterOptions options;
+        options.description = description;
         options.tags = tags;
         options.logged_model = logged_model;
         return asked([&] { return run.run().register_model(path, name, options); });
       },
-      py::arg("run"), py::arg("path"), py::arg("name"), py::arg("tags"), py::arg("logged_model"));
+      py::arg("run"), py::arg("path"), py::arg("name"), py::arg("description"), py::arg("tags"),
+      py::arg("logged_model"));
 }
 
 }  // namespace mlops_python
