@@ -44,7 +44,7 @@ def held(uri, experiment):
             history = reader.call("GET", "metrics/get-history", run_id=info["run_id"], metric_key=metric["key"], max_results=1000)
             metrics[metric["key"]] = sorted((int(m.get("step", 0)), str(m["value"])) for m in history["metrics"])
         tags = {t["key"]: t["value"] for t in data.get("tags", []) if not t["key"].startswith(("mlops.", "mlflow.log-model"))}
-        for key in ("mlflow.parentRunId", "mlflow.source.git.commit"):
+        for key in ("mlflow.parentRunId", *[key for key in tags if key.startswith("mlflow.source.git.")]):
             tags.pop(key, None)
         all_runs[info["run_name"]] = {"status": info["status"], "metrics": metrics, "tags": tags,
                                       "params": {p["key"]: p["value"] for p in data.get("params", [])}}
