@@ -20,6 +20,7 @@
 #include "hot.h"
 #include "mlops/mlops.h"
 #include "numbers.h"
+#include "plugin.h"
 #include "reading.h"
 
 namespace mlops_python {
@@ -262,6 +263,7 @@ PYBIND11_MODULE(_core, module) {
   add_run(module);
   add_reading(module);
   add_delivery(module);
+  add_plugin(module);
 }
 
 }  // namespace mlops_python
