@@ -377,6 +377,7 @@ class Buffered:
             "name": run_name or named or _generate_random_name(),
             "parent_id": given.pop(MLFLOW_PARENT_RUN_ID, None),
             "tags": list(given.items()),
+            "start_ms": start_time or 0,
             "source_tags": False,  # MLflow's client sets them
             "log_system_metrics": False,  # MLflow's client does
         }
@@ -396,10 +397,10 @@ class Buffered:
         if run_name:
             run.handle.set_name(run_name)
         if run_status is not None:
-            self._set_status(run_id, run, run_status)
+            self._set_status(run_id, run, run_status, end_time or 0)
         return self.get_run(run_id).info
 
-    def _set_status(self, run_id: str, run: Open, status: int) -> None:
+    def _set_status(self, run_id: str, run: Open, status: int, end_ms: int) -> None:
         name = RunStatus.to_string(status)
         if not RunStatus.is_terminated(status):
             if status == RunStatus.RUNNING and not run.owner:
@@ -407,14 +408,15 @@ class Buffered:
             return  # SCHEDULED: a run of the buffer runs until it ends
         if not run.owner:
             try:
-                self._client().end_run(run.handle.id, name)
+                self._client().end_run(run.handle.id, name, end_ms)
                 self._forget(run_id)
                 return
             except FailedPrecondition:  # it has ended, or a living process has it
-                if self._find(run_id).status == name:
+                known = self._find(run_id)
+                if known.status == name and end_ms in (0, known.end_ms):
                     return
             run = self._own(run_id)
-        run.handle.end(name)
+        run.handle.end(name, end_ms)
         self._forget(run_id)
         if self._find(run_id).status != name:
             raise MlflowException(f"run {run_id} belongs to a living process, which ends it itself", INVALID_STATE)
