@@ -459,10 +459,12 @@ def scenario(uri, places, work, names):
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri("")
     mlflow.tracking.fluent._active_experiment_id = None
+    os.environ.pop("MLFLOW_EXPERIMENT_ID", None)
     client = Asked(mlflow.MlflowClient(), names, "MlflowClient.")
     fluent = Asked(mlflow, names, "mlflow.")
     ask = Recorder(places)
     work.mkdir()
+    os.chdir(work)
     made, run = runs(ask, client, fluent, work)
     used(ask, client, fluent, work, made, run)
     models(ask, client, fluent, work, made, run)

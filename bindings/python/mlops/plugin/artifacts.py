@@ -60,6 +60,7 @@ class RunFiles(ArtifactRepository):  # type: ignore[misc]
     @plainly
     def log_artifact(self, local_file: str, artifact_path: str | None = None) -> None:
         verify_artifact_path(artifact_path)
+        os.stat(local_file)  # what is not there is a FileNotFoundError, as in MLflow's own
         run = self.store._run(self.where.run_id)
         _core.plugin.log_file(run.handle, os.fspath(local_file), self._path(artifact_path))  # type: ignore[attr-defined]
 

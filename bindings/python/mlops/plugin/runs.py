@@ -78,12 +78,13 @@ def plainly(method: Callable[..., Any]) -> Callable[..., Any]:
 class Open:
     """A run that this process logs to."""
 
-    __slots__ = ("handle", "logs", "owner", "params")
+    __slots__ = ("deleted", "handle", "logs", "owner", "params")
 
     def __init__(self, handle: Any, owner: bool, params: dict[str, str]) -> None:
         self.handle = handle
         self.owner = owner  #: its end is ours; else it is joined only to log
         self.params = params
+        self.deleted = False
         self.logs: dict[str, Any] = {}  #: by metric: the call that logs a point
 
     def log(self, key: str) -> Any:
@@ -191,6 +192,9 @@ class Buffered:
         """To log to. None: the buffer does not have it."""
         known = self._runs.get(run_id)
         if known is not None and not known.handle.ended:
+            if known.deleted:
+                _active(self._find(run_id))
+                known.deleted = False  # somebody restored it
             return known
         with self._opening:
             summary = self._find(run_id)
@@ -451,8 +455,8 @@ class Buffered:
             self._wait(run_ids, True)
         for one in run_ids:
             run = self._runs.get(one)
-            if run is not None and not run.owner:
-                self._forget(one)
+            if run is not None:
+                run.deleted, run.logs = True, {}
 
     @plainly
     def restore_run(self, run_id: str) -> None:

@@ -54,6 +54,7 @@ class ServedStore(Buffered, RestStore):  # type: ignore[misc]
         self._ids: dict[str, str] = {}  # of experiments on the server, by name
         self._seen: dict[str, Experiment] = {}  # the same by id, as they were last
         self._made: dict[str, Experiment] = {}  # named here while the server was away
+        self._adopted: set[str] = set()  # runs that began on the server
         self._used_here: dict[str, tuple[list[Any], list[Any], list[Any]]] = {}  # datasets, models in, models out
 
     def _call_endpoint(self, api: Any, *args: Any, **kwargs: Any) -> Any:
@@ -256,9 +257,13 @@ class ServedStore(Buffered, RestStore):  # type: ignore[misc]
         if summary is None:
             return self._theirs(self.server_run(run_id))
         run = self._entity(summary)
-        if summary.server_id == summary.id and self.server.here():  # began on the server, and is gone on with here
+        if self._began_there(summary) and self.server.here():
             run = _over(self.server_run(summary.id), run)
         return self._with_used([run])[0]
+
+    def _began_there(self, summary: Any) -> bool:
+        """On the server, and it is gone on with here: the buffer has only what was logged since."""
+        return summary.id in self._adopted or summary.server_id == summary.id
 
     def _used(self, run_ids: list[str]) -> dict[str, tuple[Any, Any]]:
         found: dict[str, tuple[Any, Any]] = {}
@@ -277,6 +282,7 @@ class ServedStore(Buffered, RestStore):  # type: ignore[misc]
         options = {"resume_id": run_id, "source_tags": False, "log_system_metrics": False}
         with self._opening:
             handle = self._client().start_run(self._name_of(there.info.experiment_id), options)
+            self._adopted.add(handle.id)
             run = self._runs[run_id] = self._runs[handle.id] = Open(handle, True, dict(there.data.params))
         return run
 
@@ -293,35 +299,42 @@ class ServedStore(Buffered, RestStore):  # type: ignore[misc]
         self._check_search(filter_string, max_results, order_by)
         at = _Token.read(page_token)
         want = max_results or 1000
-        ours = self._search(experiment_ids, filter_string, run_view_type, order_by or [])
-        mine = list(ours[at.offset : at.offset + want])
-        theirs: list[tuple[Run, str | None, int]] = []
-        following, skip, done = at.server, at.skip, at.done
-        used: dict[str, tuple[Any, Any]] = {}
         real = [there for one in experiment_ids if (there := self._there(one)) is not None]
-        if not real or not self.server.here():
-            done = True
-        known = {one.id for one in self._summaries()} if not done else set()
+        done = at.done or not real or not self.server.here()
+        summaries = {one.id: one for one in self._summaries()} if not done else {}
+        began_there = {one for one, summary in summaries.items() if self._began_there(summary)}
+        ours = list(self._search(experiment_ids, filter_string, run_view_type, order_by or []))
+        ours = [run for run in ours if run.info.run_id not in began_there]
+        mine = ours[at.offset : at.offset + want]
+        theirs: list[tuple[Run, str | None, int]] = []
+        following, skip = at.server, at.skip
+        used: dict[str, tuple[Any, Any]] = {}
         while len(theirs) < want and not done:
-            page, after = super(Buffered, self)._search_runs(real, filter_string, run_view_type, want, order_by, following)
+            page, after = self._server_runs(real, filter_string, run_view_type, want, order_by, following)
             for place, run in enumerate(page):
                 uid = run.data.tags.get(_UID, run.info.run_id)
-                if uid in known:
+                if uid in began_there:
+                    run = _over(run, self._entity(summaries[uid], run.info.experiment_id))
+                elif uid in summaries:
                     used[uid] = (run.inputs, getattr(run, "outputs", None))
-                elif place >= skip:
+                    continue
+                if place >= skip:
                     theirs.append((run, following, place))
             following, skip, done = after, 0, not after
+        own = {run.info.run_id for run in mine}
         merged = SearchUtils.sort([*mine, *(self._theirs(run) for run, _, _ in theirs)], order_by)[:want]
-        taken = sum(run.info.run_id in known or any(run is one for one in mine) for run in merged)
+        taken = sum(run.info.run_id in own for run in merged)
         offset, left = at.offset + taken, theirs[len(merged) - taken :]
-        runs = [self._with(run, used.get(run.info.run_id)) if any(run is one for one in mine) else run for run in merged]
-        here = self._used([run.info.run_id for run in runs if run.info.run_id in self._used_here])
-        runs = [self._with(run, here[run.info.run_id]) if run.info.run_id in here else run for run in runs]
+        used.update(self._used([one for one in own if one in self._used_here]))
+        runs = [self._with(run, used.get(run.info.run_id)) if run.info.run_id in own else run for run in merged]
         if left:
             return runs, _Token(offset, left[0][1], left[0][2], False).text()
         if offset < len(ours) or not done:
             return runs, _Token(offset, following, 0, done).text()
         return runs, None
+
+    def _server_runs(self, *args: Any) -> tuple[list[Run], str | None]:
+        return super(Buffered, self)._search_runs(*args)
 
     def _there(self, experiment_id: str) -> str | None:
         name = next((one for one in self._local_names() if local_id(one) == str(experiment_id)), None)
