@@ -1,6 +1,7 @@
 """plugin_served.py SERVER up|away|back: MLflow's own client through mlops+http://, with its server there, away, and there
 again. Runs with a Python that has mlflow and this package, in a folder that the three share; fails by assertion."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -11,9 +12,18 @@ import mlflow
 from mlflow.entities import RunStatus
 
 SERVER, PART = sys.argv[1:]
+URI = mlflow.get_tracking_uri()
 NEW = int(mlflow.__version__.split(".")[0]) >= 3
 client = mlflow.MlflowClient()
 direct = mlflow.MlflowClient(tracking_uri=SERVER)
+
+
+@contextlib.contextmanager
+def as_the_server():
+    """MLflow 2's repositories of artifacts take the process's tracking URI, whatever client they are for."""
+    mlflow.set_tracking_uri(SERVER)
+    yield
+    mlflow.set_tracking_uri(URI)
 
 
 def delivered(run_id, seconds=60):
@@ -34,7 +44,8 @@ def up():
     foreign = foreign.info.run_id
     direct.log_metric(foreign, "loss", 0.75, step=1)
     direct.log_param(foreign, "lr", "0.5")
-    direct.log_text(foreign, "theirs", "theirs.txt")
+    with as_the_server():
+        direct.log_text(foreign, "theirs", "theirs.txt")
     assert mlflow.set_experiment("digits").experiment_id == theirs
 
     with mlflow.start_run(run_name="ours", tags={"kind": "ours"}) as run:
@@ -113,6 +124,7 @@ def autologged():
         LogisticRegression(C=3.0).fit(frame[["x"]], frame["y"])
         uri = "model"
         if NEW:
+            mlflow.sklearn.autolog(disable=True)
             info = mlflow.sklearn.log_model(LogisticRegression().fit(frame[["x"]], frame["y"]), name="byhand")
             loaded = mlflow.sklearn.load_model(info.model_uri)
         else:
@@ -172,7 +184,8 @@ def back():
     assert client.get_run(before["run"]).info.experiment_id == real
     assert client.get_experiment(before["experiment"]).experiment_id == real, "the id of before still names it"
     assert [one.info.run_name for one in client.search_runs([before["experiment"]])] == ["away"]
-    assert mlflow.MlflowClient(tracking_uri=SERVER).list_artifacts(there.info.run_id)[0].path == "far.txt"
+    with as_the_server():
+        assert direct.list_artifacts(there.info.run_id)[0].path == "far.txt"
 
 
 {"up": up, "away": away, "back": back}[PART]()
