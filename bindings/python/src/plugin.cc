@@ -49,12 +49,11 @@ void log_model_input(RunHandle& run, const std::string& model_id) {
 }  // namespace
 
 void add_plugin(py::module_& module) {
-  py::module_ plugin = module.def_submodule("plugin", "Private to mlops.plugin.");
-  plugin.def("files", &files_of, py::arg("reader"), py::arg("run_id"));
-  plugin.def("log_file", &log_file, py::arg("run"), py::arg("file"), py::arg("path"));
-  plugin.def("log_folder", &log_folder, py::arg("run"), py::arg("folder"), py::arg("path"));
-  plugin.def("log_dataset", &log_dataset, py::arg("run"), py::arg("dataset"), py::arg("context"));
-  plugin.def("log_model_input", &log_model_input, py::arg("run"), py::arg("model_id"));
+  module.def("plugin_files", &files_of, py::arg("reader"), py::arg("run_id"));
+  module.def("plugin_log_file", &log_file, py::arg("run"), py::arg("file"), py::arg("path"));
+  module.def("plugin_log_folder", &log_folder, py::arg("run"), py::arg("folder"), py::arg("path"));
+  module.def("plugin_log_dataset", &log_dataset, py::arg("run"), py::arg("dataset"), py::arg("context"));
+  module.def("plugin_log_model_input", &log_model_input, py::arg("run"), py::arg("model_id"));
 }
 
 }  // namespace mlops_python

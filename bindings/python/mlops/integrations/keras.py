@@ -9,7 +9,7 @@ import keras
 from ._run import run_of
 
 
-class MlopsCallback(keras.callbacks.Callback):  # type: ignore[misc]
+class MlopsCallback(keras.callbacks.Callback):
     """Logs what an epoch came to (`loss`, `val_loss`, …) with the epoch as step, and the model's settings as params;
     with `every_n_batches` also `batch/<name>`, by the batch's number since the start."""
 

@@ -9,7 +9,7 @@ from xgboost.callback import TrainingCallback
 from ._run import flat, run_of
 
 
-class MlopsCallback(TrainingCallback):  # type: ignore[misc]
+class MlopsCallback(TrainingCallback):
     """Logs each evaluation as `<data>-<metric>`, one point a round; `params` when they are given; at the end the best
     iteration and score, where early stopping found them."""
 

@@ -17,7 +17,7 @@ from mlflow.store.artifact.artifact_repo import ArtifactRepository, verify_artif
 
 from .. import _core
 from .places import ARTIFACTS, Artifacts, artifacts_place
-from .runs import plainly
+from .buffer import plainly
 
 
 def repository(artifact_uri: str) -> Any:
@@ -41,7 +41,7 @@ def store_of(where: Artifacts) -> Any:
     return _get_store(where.place.uri)
 
 
-class RunFiles(ArtifactRepository):  # type: ignore[misc]
+class RunFiles(ArtifactRepository):
     """The files of a run of the buffer; of one that is delivered, also those that somebody else added on the server."""
 
     def __init__(self, artifact_uri: str, where: Artifacts, store: Any) -> None:
@@ -55,20 +55,20 @@ class RunFiles(ArtifactRepository):  # type: ignore[misc]
     def _files(self) -> dict[str, tuple[str, int, str, str]]:
         """{path: (path, size, file, lost)} of what is in the buffer."""
         reader = self.store._reader()
-        return {one[0]: one for one in _core.plugin.files(reader, self.where.run_id)}  # type: ignore[attr-defined]
+        return {one[0]: one for one in _core.plugin_files(reader, self.where.run_id)}
 
     @plainly
     def log_artifact(self, local_file: str, artifact_path: str | None = None) -> None:
         verify_artifact_path(artifact_path)
         os.stat(local_file)  # what is not there is a FileNotFoundError, as in MLflow's own
         run = self.store._run(self.where.run_id)
-        _core.plugin.log_file(run.handle, os.fspath(local_file), self._path(artifact_path))  # type: ignore[attr-defined]
+        _core.plugin_log_file(run.handle, os.fspath(local_file), self._path(artifact_path))
 
     @plainly
     def log_artifacts(self, local_dir: str, artifact_path: str | None = None) -> None:
         verify_artifact_path(artifact_path)
         run = self.store._run(self.where.run_id)
-        _core.plugin.log_folder(run.handle, os.fspath(local_dir), self._path(artifact_path))  # type: ignore[attr-defined]
+        _core.plugin_log_folder(run.handle, os.fspath(local_dir), self._path(artifact_path))
 
     @plainly
     def list_artifacts(self, path: str | None = None) -> list[FileInfo]:

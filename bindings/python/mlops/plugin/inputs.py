@@ -19,6 +19,6 @@ def log_dataset(handle: Any, used: Any) -> None:
     context = tags.pop(_CONTEXT, "")
     row = (one.name, one.digest, one.source_type, one.source, one.schema or "", one.profile or "", list(tags.items()))
     try:
-        _core.plugin.log_dataset(handle, row, context)  # type: ignore[attr-defined]
+        _core.plugin_log_dataset(handle, row, context)
     except InvalidArgument as error:
         _log.warning("dataset %r of run %s will not be delivered: %s", one.name, handle.id, error)

@@ -25,9 +25,10 @@ from mlflow.store.tracking.dbmodels.models import SqlExperiment, SqlExperimentTa
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.utils.uri import append_to_uri_path
 
+from .buffer import OLD, plainly
 from .inputs import log_dataset
-from .places import ARTIFACTS, Place, store_place
-from .runs import OLD, Buffered, plainly
+from .places import ARTIFACTS, store_place
+from .runs import Buffered
 
 BUFFER_NAME = "mlops.bufferName"  # tag of an experiment whose runs have another name in the buffer; not shown
 
@@ -61,7 +62,7 @@ def _empty_database() -> str:
     return file
 
 
-class LocalStore(Buffered, SqlAlchemyStore):  # type: ignore[misc]
+class LocalStore(Buffered, SqlAlchemyStore):
     def __init__(self, store_uri: str) -> None:
         self._begin(store_place(store_uri))
         self._names: dict[str, str] = {}  # of the buffer: id
@@ -265,8 +266,9 @@ class LocalStore(Buffered, SqlAlchemyStore):  # type: ignore[misc]
             super().log_inputs(own, datasets)
         else:
             super().log_inputs(own, datasets, models)
-        for one in (datasets or []) if run is not None else []:
-            log_dataset(run.handle, one)  # for a delivery to come
+        if run is not None:
+            for one in datasets or []:
+                log_dataset(run.handle, one)  # for a delivery to come
 
     @plainly
     def log_outputs(self, run_id: str, models: Any) -> None:
@@ -274,7 +276,7 @@ class LocalStore(Buffered, SqlAlchemyStore):  # type: ignore[misc]
 
     def _model_points(self, run_id: str, metrics: list[Metric]) -> None:
         self._row(run_id)
-        self._log_model_metrics(run_id, metrics, experiment_id=self._experiment_of(self._find(run_id).experiment))
+        self._log_model_metrics(run_id, metrics, experiment_id=self._experiment_of(self._known(run_id).experiment))
 
     @plainly
     def link_traces_to_run(self, trace_ids: list[str], run_id: str) -> None:

@@ -12,7 +12,7 @@ from mlflow.utils.credentials import get_default_host_creds
 from .. import _core
 from ..exceptions import Error
 from .places import artifacts_place, store_place
-from .runs import plainly
+from .buffer import plainly
 from .server import server_at
 
 _DELIVERY = 60.0  # seconds that a new version waits for its files to be on the server
@@ -27,7 +27,7 @@ def local_registry(store_uri: str) -> Any:
         return SqlAlchemyStore(uri)
 
 
-class ServedRegistry(RestStore):  # type: ignore[misc]
+class ServedRegistry(RestStore):
     """The server's, over REST. Runs of ours may be named by either id; a version waits until its files are delivered."""
 
     def __init__(self, store_uri: str) -> None:

@@ -7,18 +7,16 @@ over REST; what names a run of ours there waits until it is delivered.
 
 from __future__ import annotations
 
-import base64
 import functools
 import hashlib
-import json
 import logging
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from mlflow.entities import Experiment, ExperimentTag, Metric, Param, Run, RunData, RunInputs, ViewType
+from mlflow.entities import Experiment, ExperimentTag, Metric, Run, ViewType
 from mlflow.entities.lifecycle_stage import LifecycleStage
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, RESOURCE_ALREADY_EXISTS, RESOURCE_DOES_NOT_EXIST
+from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, RESOURCE_DOES_NOT_EXIST
 from mlflow.store.entities.paged_list import PagedList
 from mlflow.store.tracking.rest_store import RestStore
 from mlflow.utils.credentials import get_default_host_creds
@@ -27,9 +25,11 @@ from mlflow.utils.validation import _validate_experiment_name
 
 from .. import _core
 from ..exceptions import Error
+from .buffer import OLD, Buffer, Open, plainly
 from .inputs import log_dataset
+from .merging import Token, over, sides
 from .places import ARTIFACTS, RUNS, Artifacts, store_place
-from .runs import OLD, Buffered, Open, plainly
+from .runs import Buffered
 from .server import server_at
 
 _log = logging.getLogger("mlops")
@@ -45,7 +45,7 @@ def local_id(name: str) -> str:
     return str(10**17 + int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") % (9 * 10**17))
 
 
-class ServedStore(Buffered, RestStore):  # type: ignore[misc]
+class ServedStore(Buffered, RestStore):
     def __init__(self, store_uri: str) -> None:
         place = store_place(store_uri)
         self._begin(place)
@@ -225,7 +225,7 @@ class ServedStore(Buffered, RestStore):  # type: ignore[misc]
 
     def server_run(self, server_id: str) -> Run:
         """As the server has it."""
-        return super(Buffered, self).get_run(server_id)
+        return super(Buffer, self).get_run(server_id)
 
     def _server_id(self, run_id: str, seconds: float = 0.0) -> str:
         """Of a run that may be ours; empty: it is not there (yet)."""
@@ -258,7 +258,7 @@ class ServedStore(Buffered, RestStore):  # type: ignore[misc]
             return self._theirs(self.server_run(run_id))
         run = self._entity(summary)
         if self._began_there(summary) and self.server.here():
-            run = _over(self.server_run(summary.id), run)
+            run = over(self.server_run(summary.id), run)
         return self._with_used([run])[0]
 
     def _began_there(self, summary: Any) -> bool:
@@ -269,7 +269,7 @@ class ServedStore(Buffered, RestStore):  # type: ignore[misc]
         found: dict[str, tuple[Any, Any]] = {}
         for one in run_ids:
             if one in self._used_here:
-                found[one] = _sides(*self._used_here[one])
+                found[one] = sides(*self._used_here[one])
             elif len(run_ids) == 1 and one not in self._runs and self.server.here() and (there := self._server_id(one)):
                 run = self.server_run(there)
                 found[one] = (run.inputs, getattr(run, "outputs", None))
@@ -297,7 +297,7 @@ class ServedStore(Buffered, RestStore):  # type: ignore[misc]
         page_token: str | None,
     ) -> tuple[list[Run], str | None]:
         self._check_search(filter_string, max_results, order_by)
-        at = _Token.read(page_token)
+        at = Token.read(page_token)
         want = max_results or 1000
         real = [there for one in experiment_ids if (there := self._there(one)) is not None]
         done = at.done or not real or not self.server.here()
@@ -314,7 +314,7 @@ class ServedStore(Buffered, RestStore):  # type: ignore[misc]
             for place, run in enumerate(page):
                 uid = run.data.tags.get(_UID, run.info.run_id)
                 if uid in began_there:
-                    run = _over(run, self._entity(summaries[uid], run.info.experiment_id))
+                    run = over(run, self._entity(summaries[uid], run.info.experiment_id))
                 elif uid in summaries:
                     used[uid] = (run.inputs, getattr(run, "outputs", None))
                     continue
@@ -328,13 +328,13 @@ class ServedStore(Buffered, RestStore):  # type: ignore[misc]
         used.update(self._used([one for one in own if one in self._used_here]))
         runs = [self._with(run, used.get(run.info.run_id)) if run.info.run_id in own else run for run in merged]
         if left:
-            return runs, _Token(offset, left[0][1], left[0][2], False).text()
+            return runs, Token(offset, left[0][1], left[0][2], False).text()
         if offset < len(ours) or not done:
-            return runs, _Token(offset, following, 0, done).text()
+            return runs, Token(offset, following, 0, done).text()
         return runs, None
 
     def _server_runs(self, *args: Any) -> tuple[list[Run], str | None]:
-        return super(Buffered, self)._search_runs(*args)
+        return super(Buffer, self)._search_runs(*args)
 
     def _there(self, experiment_id: str) -> str | None:
         name = next((one for one in self._local_names() if local_id(one) == str(experiment_id)), None)
@@ -380,7 +380,7 @@ class ServedStore(Buffered, RestStore):  # type: ignore[misc]
         for one in datasets or []:
             log_dataset(run.handle, one)
         for one in models or []:
-            _core.plugin.log_model_input(run.handle, one.model_id)  # type: ignore[attr-defined]
+            _core.plugin_log_model_input(run.handle, one.model_id)
         self._note(run.handle.id, 0, [one for one in datasets or [] if (one.dataset.name, one.dataset.digest) not in known])
         self._note(run.handle.id, 1, models)
 
@@ -396,7 +396,7 @@ class ServedStore(Buffered, RestStore):  # type: ignore[misc]
         try:
             there = self._delivered(run_id, "a metric of a model")
             for one in metrics:
-                super(Buffered, self).log_metric(there, one)
+                super(Buffer, self).log_metric(there, one)
         except MlflowException as error:
             _log.warning("metrics of run %s are not linked to their model: %s", run_id, error)
 
@@ -440,52 +440,6 @@ class ServedStore(Buffered, RestStore):  # type: ignore[misc]
 
     def link_traces_to_run(self, trace_ids: list[str], run_id: str) -> None:
         super().link_traces_to_run(trace_ids, self._delivered(run_id, "link_traces_to_run"))
-
-
-class _Token:
-    """Where a page of merged runs ended: in the buffer's and in the server's."""
-
-    def __init__(self, offset: int, server: str | None, skip: int, done: bool) -> None:
-        self.offset, self.server, self.skip, self.done = offset, server, skip, done
-
-    @classmethod
-    def read(cls, text: str | None) -> _Token:
-        if not text:
-            return cls(0, None, 0, False)
-        try:
-            offset, server, skip, done = json.loads(base64.b64decode(text))
-        except ValueError:
-            raise MlflowException("Invalid page token, could not base64-decode", INVALID_PARAMETER_VALUE) from None
-        return cls(offset, server, skip, done)
-
-    def text(self) -> str:
-        return base64.b64encode(json.dumps([self.offset, self.server, self.skip, self.done]).encode()).decode()
-
-
-def _sides(datasets: list[Any], used: list[Any], made: list[Any]) -> tuple[Any, Any]:
-    if OLD:
-        return RunInputs(dataset_inputs=datasets), None
-    from mlflow.entities import RunOutputs
-
-    return RunInputs(dataset_inputs=datasets, model_inputs=used), RunOutputs(made)
-
-
-def _over(there: Run, here: Run) -> Run:
-    """A run that began on the server, with what was logged here since."""
-
-    def both(old: Any, new: Any) -> list[Any]:
-        return list(({one.key: one for one in old} | {one.key: one for one in new}).values())
-
-    metrics = both(there.data._metric_objs, here.data._metric_objs)
-    params = both(_pairs(there.data.params), _pairs(here.data.params))
-    tags = both(_pairs(there.data.tags), _pairs(here.data.tags))
-    here.info._start_time = there.info.start_time
-    here.info._user_id = there.info.user_id
-    return Run(here.info, RunData(metrics, params, tags))
-
-
-def _pairs(values: dict[str, str]) -> list[Any]:
-    return [Param(key, value) for key, value in values.items()]
 
 
 def server_files(where: Artifacts) -> Any:
