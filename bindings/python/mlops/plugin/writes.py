@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
 import time
 from collections.abc import Iterable
 from concurrent.futures import Future
@@ -11,7 +13,7 @@ from typing import Any
 from mlflow.entities import Metric, Param, Run, RunInfo, RunStatus, RunTag
 from mlflow.entities.lifecycle_stage import LifecycleStage
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, INVALID_STATE, RESOURCE_DOES_NOT_EXIST
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST
 from mlflow.utils.async_logging.run_operations import RunOperations
 from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_MODELS, MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
 from mlflow.utils.name_utils import _generate_random_name
@@ -28,6 +30,10 @@ from mlflow.utils.validation import (
 from .. import _core
 from ..exceptions import AlreadyExists, Error, FailedPrecondition
 from .buffer import Buffer, Open, plainly, without_mlflows
+
+
+_log = logging.getLogger("mlops")
+_SERVER = "_MLFLOW_SERVER_FILE_STORE"  # what MLflow's server tells its workers the store by
 
 
 class Writes(Buffer):
@@ -199,9 +205,18 @@ class Writes(Buffer):
             "log_system_metrics": False,  # MLflow's client does
         }
         handle = self._client().start_run(self._name_of(experiment_id), options)
-        with self._opening:
-            self._runs[handle.id] = Open(handle, True, {})
+        self._hold(handle, {}, handle.id)
         return self.get_run(handle.id)
+
+    def _hold(self, handle: Any, params: dict[str, str], *ids: str) -> Open:
+        """A run that this process is the owner of. A server's workers, which any request may reach, leave it to all."""
+        if _SERVER in os.environ:
+            handle.leave()
+            handle = self._client().start_run("", {"attach_id": handle.id, "log_system_metrics": False})
+        run = Open(handle, _SERVER not in os.environ, params)
+        with self._opening:
+            self._runs.update(dict.fromkeys(ids, run))
+        return run
 
     @plainly
     def update_run_info(self, run_id: str, run_status: int | None, end_time: int | None, run_name: str | None) -> RunInfo:
@@ -221,34 +236,36 @@ class Writes(Buffer):
         name = RunStatus.to_string(status)
         if not RunStatus.is_terminated(status):
             if status == RunStatus.RUNNING and not run.owner:
-                self._own(run_id)
+                handle, known = self._resume(run_id)
+                self._hold(handle, known.params, run_id, known.id)
             return  # SCHEDULED: a run of the buffer runs until it ends
+        handle = run.handle
         if not run.owner:
+            handle.leave()  # joined: only this object goes
             try:
-                self._client().end_run(run.handle.id, name, end_ms)
+                self._client().end_run(handle.id, name, end_ms)
                 self._forget(run_id)
                 return
             except FailedPrecondition:  # it has ended, or a living process has it
                 known = self._known(run_id)
                 if known.status == name and end_ms in (0, known.end_ms):
+                    self._forget(run_id)
                     return
-            run = self._own(run_id)
-        run.handle.end(name, end_ms)
+            handle, _ = self._resume(run_id)
+        handle.end(name, end_ms)
         self._forget(run_id)
         if self._known(run_id).status != name:
-            raise MlflowException(f"run {run_id} belongs to a living process, which ends it itself", INVALID_STATE)
+            _log.info("run %s belongs to a living process, which ends it itself", run_id)
 
-    def _own(self, run_id: str) -> Open:
-        """Goes on with a run as its owner; beside a living process that is that, only to log."""
+    def _resume(self, run_id: str) -> tuple[Any, Any]:
+        """Goes on with a run as its owner; beside a living process that is that, only to log. -> handle, summary."""
         with self._opening:
-            summary = self._known(run_id)
+            known = self._known(run_id)
             old = self._runs.get(run_id)
             if old is not None and not old.handle.ended:
-                old.handle.leave()  # joined: only this object goes
+                old.handle.leave()
             self._forget(run_id)
-            handle = self._client().start_run("", {"resume_id": summary.id, "log_system_metrics": False})
-            run = self._runs[run_id] = self._runs[summary.id] = Open(handle, True, summary.params)
-            return run
+            return self._client().start_run("", {"resume_id": known.id, "log_system_metrics": False}), known
 
     def _adopt(self, run_id: str) -> Open | None:
         """A run that only the server has is gone on with here. None: it is not one."""
