@@ -14,7 +14,7 @@
 namespace mlops::client {
 
 struct Environment {
-  std::string home;              // MLOPS_HOME, or the folder of an mlops: URI
+  std::string home;  // MLOPS_HOME, or the folder of an mlops: URI
   const char* home_from = "MLOPS_HOME";
   std::string host;              // MLOPS_HOST
   std::string attach_run;        // MLOPS_RUN: a run's id, or "job"

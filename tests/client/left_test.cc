@@ -65,7 +65,7 @@ TEST(LeftOpen, StartAndEndCanBeOfLongAgo) {
   options.start_ms = -1;
   EXPECT_EQ(client.start_run("", options).status().code(), StatusCode::invalid_argument);
   options.start_ms = 1'000;
-  Run run = client.start_run("", options).value();
+  mlops::Run run = client.start_run("", options).value();
   const std::string old = run.id();
   EXPECT_EQ(run.end(RunStatus::finished, -1).code(), StatusCode::invalid_argument);
   ASSERT_TRUE(run.end(RunStatus::finished, 5'000).ok());

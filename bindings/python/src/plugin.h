@@ -1,5 +1,5 @@
-// Plugin: what the plug-in for MLflow's own client (mlops.plugin) needs beyond the package: files and inputs of a run by
-// its handle, and what a reader knows of files.
+// Plugin: what the plug-in for MLflow's own client (mlops.plugin) needs beyond the package: files and inputs of a run
+// by its handle, and what a reader knows of files.
 #pragma once
 
 #include <pybind11/pybind11.h>
