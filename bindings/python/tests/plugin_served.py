@@ -170,7 +170,20 @@ def away():
     except mlflow.MlflowException as error:
         assert "does not answer" in str(error), error
     assert time.monotonic() - begin < 60, "calls wait for a server that is away"
-    pathlib.Path("away.json").write_text(json.dumps({"run": run.info.run_id, "experiment": run.info.experiment_id}))
+
+    from sklearn.linear_model import LogisticRegression
+
+    mlflow.sklearn.autolog()
+    with mlflow.start_run(run_name="auto") as auto:
+        LogisticRegression(C=3.0).fit([[0.0], [1.0], [2.0], [3.0]], [0, 0, 1, 1])
+    found = client.get_run(auto.info.run_id)
+    assert found.data.params["C"] == "3.0" and found.data.metrics["training_score"] == 1.0
+    assert list(mlflow.sklearn.load_model(f"runs:/{auto.info.run_id}/model").predict([[9.0]])) == [1]
+    if NEW:
+        [made] = found.outputs.model_outputs
+        assert list(mlflow.sklearn.load_model(f"models:/{made.model_id}").predict([[9.0]])) == [1]
+    pathlib.Path("away.json").write_text(json.dumps(
+        {"run": run.info.run_id, "experiment": run.info.experiment_id, "auto": auto.info.run_id}))
 
 
 def back():
@@ -183,9 +196,11 @@ def back():
     real = direct.get_experiment_by_name("offline").experiment_id
     assert client.get_run(before["run"]).info.experiment_id == real
     assert client.get_experiment(before["experiment"]).experiment_id == real, "the id of before still names it"
-    assert [one.info.run_name for one in client.search_runs([before["experiment"]])] == ["away"]
+    assert [one.info.run_name for one in client.search_runs([before["experiment"]])] == ["auto", "away"]
+    auto = delivered(before["auto"]).info.run_id
     with as_the_server():
         assert direct.list_artifacts(there.info.run_id)[0].path == "far.txt"
+        assert "model/MLmodel" in [one.path for one in direct.list_artifacts(auto, "model")]
 
 
 {"up": up, "away": away, "back": back}[PART]()

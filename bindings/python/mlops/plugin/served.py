@@ -13,24 +13,21 @@ import logging
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from mlflow.entities import Experiment, ExperimentTag, Metric, Run, ViewType
+from mlflow.entities import Experiment, ExperimentTag, Run, ViewType
 from mlflow.entities.lifecycle_stage import LifecycleStage
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, RESOURCE_DOES_NOT_EXIST
 from mlflow.store.entities.paged_list import PagedList
-from mlflow.store.tracking.rest_store import RestStore
 from mlflow.utils.credentials import get_default_host_creds
 from mlflow.utils.search_utils import SearchExperimentsUtils, SearchUtils
 from mlflow.utils.validation import _validate_experiment_name
 
-from .. import _core
 from ..exceptions import Error
 from .buffer import OLD, Buffer, Open, plainly
-from .inputs import log_dataset
 from .merging import Token, over, sides
 from .places import ARTIFACTS, RUNS, Artifacts, store_place
-from .runs import Buffered
 from .server import server_at
+from .uses import Uses
 
 _log = logging.getLogger("mlops")
 _UID = "mlops.uid"
@@ -45,17 +42,17 @@ def local_id(name: str) -> str:
     return str(10**17 + int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") % (9 * 10**17))
 
 
-class ServedStore(Buffered, RestStore):
+class ServedStore(Uses):
     def __init__(self, store_uri: str) -> None:
         place = store_place(store_uri)
         self._begin(place)
         super().__init__(functools.partial(get_default_host_creds, place.server))
+        self._begin_uses()
         self.server = server_at(place.server)
         self._ids: dict[str, str] = {}  # of experiments on the server, by name
         self._seen: dict[str, Experiment] = {}  # the same by id, as they were last
         self._made: dict[str, Experiment] = {}  # named here while the server was away
         self._adopted: set[str] = set()  # runs that began on the server
-        self._used_here: dict[str, tuple[list[Any], list[Any], list[Any]]] = {}  # datasets, models in, models out
 
     def _call_endpoint(self, api: Any, *args: Any, **kwargs: Any) -> Any:
         self.server.need(getattr(api, "__name__", "this"))
@@ -364,70 +361,6 @@ class ServedStore(Buffered, RestStore):
             return False
         repository._download_file(path, file)
         return True
-
-    # What runs use and make.
-
-    def _note(self, run_id: str, column: int, more: list[Any] | None) -> None:
-        self._used_here.setdefault(run_id, ([], [], []))[column].extend(more or [])
-
-    @plainly
-    def log_inputs(self, run_id: str, datasets: Any = None, models: Any = None) -> None:
-        run = self._run(run_id)
-        if run is None:
-            super().log_inputs(run_id, datasets, *([] if OLD else [models]))
-            return
-        known = {(one.dataset.name, one.dataset.digest) for one in self._used_here.get(run.handle.id, ([], [], []))[0]}
-        for one in datasets or []:
-            log_dataset(run.handle, one)
-        for one in models or []:
-            _core.plugin_log_model_input(run.handle, one.model_id)
-        self._note(run.handle.id, 0, [one for one in datasets or [] if (one.dataset.name, one.dataset.digest) not in known])
-        self._note(run.handle.id, 1, models)
-
-    @plainly
-    def log_outputs(self, run_id: str, models: list[Any]) -> None:
-        super().log_outputs(self._delivered(run_id, "log_outputs"), models)
-        summary = self._find(run_id)
-        if summary is not None:
-            self._note(summary.id, 2, models)
-
-    def _model_points(self, run_id: str, metrics: list[Metric]) -> None:
-        """The same points once more, now with the model: the server keeps each once."""
-        try:
-            there = self._delivered(run_id, "a metric of a model")
-            for one in metrics:
-                super(Buffer, self).log_metric(there, one)
-        except MlflowException as error:
-            _log.warning("metrics of run %s are not linked to their model: %s", run_id, error)
-
-    def _model(self, model: Any) -> Any:
-        model._artifact_location = self._placed(model.artifact_location)
-        return model
-
-    @plainly
-    def create_logged_model(
-        self,
-        experiment_id: str,
-        name: str | None = None,
-        source_run_id: str | None = None,
-        tags: Any = None,
-        params: Any = None,
-        model_type: str | None = None,
-    ) -> Any:
-        source = self._delivered(source_run_id, "a logged model")
-        return self._model(super().create_logged_model(self._real(experiment_id), name, source, tags, params, model_type))
-
-    def get_logged_model(self, *args: Any, **kwargs: Any) -> Any:
-        return self._model(super().get_logged_model(*args, **kwargs))
-
-    def finalize_logged_model(self, *args: Any, **kwargs: Any) -> Any:
-        return self._model(super().finalize_logged_model(*args, **kwargs))
-
-    def search_logged_models(self, experiment_ids: list[str], *args: Any, **kwargs: Any) -> Any:
-        found = super().search_logged_models([self._real(one) for one in experiment_ids], *args, **kwargs)
-        for one in found:
-            self._model(one)
-        return found
 
     # Traces.
 
