@@ -6,6 +6,7 @@ import functools
 import re
 from typing import Any
 
+from mlflow.exceptions import MlflowException
 from mlflow.store.model_registry.rest_store import RestStore
 from mlflow.utils.credentials import get_default_host_creds
 
@@ -37,7 +38,11 @@ class ServedRegistry(RestStore):
 
     def _call_endpoint(self, api: Any, *args: Any, **kwargs: Any) -> Any:
         self.server.need("the model registry")
-        return super()._call_endpoint(api, *args, **kwargs)
+        try:
+            return super()._call_endpoint(api, *args, **kwargs)
+        except MlflowException as error:
+            self.server.lost(error)
+            raise
 
     @property
     def _runs(self) -> Any:

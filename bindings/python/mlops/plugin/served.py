@@ -56,7 +56,11 @@ class ServedStore(Uses):
 
     def _call_endpoint(self, api: Any, *args: Any, **kwargs: Any) -> Any:
         self.server.need(getattr(api, "__name__", "this"))
-        return super()._call_endpoint(api, *args, **kwargs)
+        try:
+            return super()._call_endpoint(api, *args, **kwargs)
+        except MlflowException as error:
+            self.server.lost(error)
+            raise
 
     # Experiments.
 

@@ -15,6 +15,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 
 _log = logging.getLogger("mlops")
+_SILENCE = 30.0  # seconds
 _PATIENCE = 2.0  # seconds: of a try to connect, and how long its answer holds
 
 
@@ -49,6 +50,12 @@ class Server:
         except OSError:
             return False
         return True
+
+    def lost(self, error: MlflowException) -> None:
+        """A request came to nothing: for a while it is not asked for more, whose tries would take MLflow minutes each."""
+        if "failed with" in str(error) and "exception" in str(error):  # as MLflow says that no answer came
+            with self._lock:
+                self._up, self._until = False, time.monotonic() + _SILENCE
 
     def need(self, what: str) -> None:
         if not self.here():
