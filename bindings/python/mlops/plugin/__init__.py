@@ -10,8 +10,21 @@ from __future__ import annotations
 from typing import Any
 
 
+def _need_sqlalchemy(store_uri: str) -> None:
+    from importlib.util import find_spec
+
+    if find_spec("sqlalchemy") is None:
+        from mlflow.exceptions import MlflowException
+
+        raise MlflowException(
+            f"{store_uri!r} needs SQLAlchemy, which mlflow brings and mlflow-skinny does not: pip install mlflow; "
+            "mlops+http://host does without"
+        )
+
+
 def tracking_store(store_uri: str, artifact_uri: str | None = None, **_: Any) -> Any:
     if store_uri.startswith("mlops:"):
+        _need_sqlalchemy(store_uri)
         from .local import LocalStore
 
         return LocalStore(store_uri)
@@ -22,6 +35,7 @@ def tracking_store(store_uri: str, artifact_uri: str | None = None, **_: Any) ->
 
 def registry_store(store_uri: str, **_: Any) -> Any:
     if store_uri.startswith("mlops:"):
+        _need_sqlalchemy(store_uri)
         from .registry import local_registry
 
         return local_registry(store_uri)
