@@ -103,6 +103,20 @@ def up():
         time.sleep(0.2)
     assert len(client.search_runs([theirs])) == 3
 
+    mlflow.set_experiment("before")
+    with mlflow.start_run(run_name="old"):
+        mlflow.log_metric("loss", 1)
+    [old] = mlflow.search_runs(output_format="list")
+    delivered(old.info.run_id)
+    client.rename_experiment(old.info.experiment_id, "after")
+    assert mlflow.set_experiment("after").experiment_id == old.info.experiment_id
+    with mlflow.start_run(run_name="new") as new:
+        mlflow.log_metric("loss", 2)
+    assert {one.info.run_name for one in mlflow.search_runs(output_format="list")} == {"old", "new"}
+    assert delivered(new.info.run_id).info.experiment_id == old.info.experiment_id
+    assert direct.get_experiment_by_name("before") is None
+    mlflow.set_experiment("digits")
+
     autologged()
     try:
         client.get_run("0" * 32)

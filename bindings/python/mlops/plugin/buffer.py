@@ -120,6 +120,11 @@ class Buffer(Behind):
         """The other way round; None: there is no such experiment."""
         raise NotImplementedError
 
+    def _names_of(self, experiment_id: str) -> list[str]:
+        """All names that runs of the experiment may have in the buffer."""
+        name = self._name_of(experiment_id)
+        return [] if name is None else [name]
+
     def _artifacts_of(self, run_id: str, experiment_id: str) -> str:
         raise NotImplementedError
 

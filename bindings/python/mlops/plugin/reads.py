@@ -70,7 +70,7 @@ class Reads(Buffer):
 
     def _search(self, experiment_ids: list[str], filter_string: str, view_type: int, order_by: list[str]) -> Sequence[Run]:
         """The runs of the buffer that a search finds, in order; what they used is still to be added."""
-        names = {name: one for one in experiment_ids if (name := self._name_of(one)) is not None}
+        names = {name: one for one in experiment_ids for name in self._names_of(one)}
         found = [one for one in self._summaries(view_type) if one.experiment in names]
         default = not order_by or (len(order_by) == 1 and order_by[0] in _BY_START)
         if not filter_string and default:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import logging
+import time
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -51,6 +52,8 @@ class ServedStore(Uses):
         self.server = server_at(place.server)
         self._ids: dict[str, str] = {}  # of experiments on the server, by name
         self._seen: dict[str, Experiment] = {}  # the same by id, as they were last
+        self._names: set[str] = set()
+        self._names_until = 0.0
         self._made: dict[str, Experiment] = {}  # named here while the server was away
         self._adopted: set[str] = set()  # runs that began on the server
 
@@ -70,7 +73,11 @@ class ServedStore(Uses):
         return experiment
 
     def _local_names(self) -> set[str]:
-        return {one.experiment for one in self._summaries()} | self._made.keys()
+        """Of experiments with runs in the buffer, as of at most a second ago, or named here."""
+        if time.monotonic() >= self._names_until:
+            self._names = {one.experiment for one in self._summaries()}
+            self._names_until = time.monotonic() + 1
+        return self._names | self._made.keys()
 
     def _on_server(self, name: str) -> str | None:
         """Its id there; None: it has none, or the server is away."""
@@ -97,6 +104,11 @@ class ServedStore(Uses):
             return self._remember(super().get_experiment(experiment_id)).name
         except MlflowException:
             return None
+
+    def _names_of(self, experiment_id: str) -> list[str]:
+        known = [name for name, one in self._ids.items() if one == str(experiment_id)]
+        name = self._name_of(experiment_id)
+        return known if name is None or name in known else [*known, name]
 
     def _real(self, experiment_id: str) -> str:
         """The id on the server of an experiment that may be only here; makes it there."""
@@ -186,7 +198,10 @@ class ServedStore(Uses):
 
     @plainly
     def rename_experiment(self, experiment_id: str, new_name: str) -> None:
-        super().rename_experiment(self._real(experiment_id), new_name)
+        there = self._real(experiment_id)
+        super().rename_experiment(there, new_name)
+        self._ids = {new_name: there, **self._ids}  # new runs get the new name; those of before have the old one
+        self._seen.pop(there, None)
 
     @plainly
     def set_experiment_tag(self, experiment_id: str, tag: Any) -> None:
@@ -302,7 +317,8 @@ class ServedStore(Uses):
         want = max_results or 1000
         real = [there for one in experiment_ids if (there := self._there(one)) is not None]
         done = at.done or not real or not self.server.here()
-        summaries = {one.id: one for one in self._summaries()} if not done else {}
+        names = {name for one in experiment_ids for name in self._names_of(one)}
+        summaries = {one.id: one for one in self._summaries() if one.experiment in names} if not done else {}
         began_there = {one for one, summary in summaries.items() if self._began_there(summary)}
         ours = list(self._search(experiment_ids, filter_string, run_view_type, order_by or []))
         ours = [run for run in ours if run.info.run_id not in began_there]
