@@ -20,6 +20,7 @@ import sqlalchemy
 from mlflow.entities import Experiment, ExperimentTag, Metric, RunInputs, ViewType
 from mlflow.entities.lifecycle_stage import LifecycleStage
 from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import INVALID_STATE
 from mlflow.store.db.utils import _initialize_tables
 from mlflow.store.tracking.dbmodels.models import SqlExperiment, SqlExperimentTag, SqlRun
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
@@ -45,7 +46,16 @@ def database(root: str) -> Iterator[str]:
             with contextlib.suppress(OSError):
                 shutil.copyfile(_empty_database(), file + ".new")
                 os.replace(file + ".new", file)
-        yield f"sqlite:///{file}"
+        try:
+            yield f"sqlite:///{file}"
+        except Exception as error:
+            if "Can't locate revision" not in str(error):
+                raise
+            raise MlflowException(
+                f"{file} was made by a newer MLflow than this one ({mlflow.__version__}): use that, or another root; the runs "
+                "themselves are in the buffer and know no version of MLflow",
+                INVALID_STATE,
+            ) from None
 
 
 def _empty_database() -> str:
