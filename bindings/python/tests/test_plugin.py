@@ -113,6 +113,30 @@ print(json.dumps({"status": run.info.status, "steps": len(steps), "whole": steps
     assert read["whole"] and read["steps"] >= said and read["status"] == "KILLED"
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_runs_of_other_programs_are_there(kind, root, tmp_path):
+    with mlops.start_run(run_name="ours", tags={"k": "v"}) as run:
+        mlops.log_param("lr", 0.5)
+        for step in range(10):
+            mlops.log_metric("loss", 1 / (step + 1), step=step)
+    run.flush("durable")
+    python(kind, """
+import mlflow, sys
+[experiment] = [one for one in mlflow.search_experiments() if one.name == "tests"]
+[run] = mlflow.search_runs([experiment.experiment_id], "params.lr = '0.5'", output_format="list")
+assert run.info.run_id == sys.argv[1] and run.info.status == "FINISHED" and run.data.metrics == {"loss": 0.1}
+assert run.data.tags["k"] == "v" and run.info.run_name == "ours"
+client = mlflow.MlflowClient()
+assert [one.step for one in client.get_metric_history(run.info.run_id, "loss")] == list(range(10))
+client.set_tag(run.info.run_id, "seen", "yes")
+client.log_text(run.info.run_id, "words", "words.txt")
+assert mlflow.artifacts.load_text(f"runs:/{run.info.run_id}/words.txt") == "words"
+client.rename_experiment(experiment.experiment_id, "renamed")
+assert len(mlflow.search_runs(experiment_names=["renamed"])) == 1
+""", run.info.run_id, env={"MLFLOW_TRACKING_URI": f"mlops:{root}"}, cwd=tmp_path)
+    assert mlops.get_run(run.info.run_id).data.tags["seen"] == "yes"
+
+
 def test_the_stores_own_share_of_a_point(tmp_path):
     """≤ 5 µs by the issue; here only that nothing of another order of magnitude has crept in, on a busy machine."""
     done = python("mlflow3", """
