@@ -41,6 +41,12 @@ std::string Child::line() {
   return text;
 }
 
+void Child::say(const std::string& text) const {
+  const std::string whole = text + "\n";
+  if (::write(in_, whole.data(), whole.size()) != static_cast<ssize_t>(whole.size()))
+    throw std::runtime_error("process " + std::to_string(pid_) + " does not listen");
+}
+
 Memory Child::memory() const {
   std::ifstream in("/proc/" + std::to_string(pid_) + "/smaps_rollup");
   double rss = 0, dirty = 0, anonymous = 0, shared = 0;  // kB

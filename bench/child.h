@@ -26,6 +26,8 @@ class Child {
   pid_t pid() const { return pid_; }
   /// The next line of its output; "" at the end.
   std::string line();
+  /// A line to its input.
+  void say(const std::string& text) const;
   /// Throws when it is gone.
   Memory memory() const;
   double cpu_seconds() const;

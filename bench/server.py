@@ -1,15 +1,45 @@
-"""The real MLflow server of the delivery benchmarks: prints "URI PYTHON" once it answers, serves until its input ends."""
+"""The real MLflow server of the benchmarks: prints "URI PYTHON" once it answers, serves until its input ends.
 
+server.py      artifacts in a folder
+server.py s3   artifacts in a bucket of a real S3-compatible server, which is handed out by presigned URLs
+
+A line on its input is answered by the CPU seconds that MLflow's processes have used.
+"""
+
+import os
 import pathlib
 import sys
+import tempfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "tests" / "servers"))
 import servers  # noqa: E402
 
-server = servers.MlflowServer("mlflow3").start()
-print(server.uri, server.venv / "bin" / "python", flush=True)
-try:
-    sys.stdin.read()
-except KeyboardInterrupt:
-    pass
-server.stop()
+
+def cpu_seconds(group):
+    ticks = 0
+    for entry in pathlib.Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if int(fields[2]) == group:
+                ticks += sum(map(int, fields[11:15]))  # its own and its dead children's
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+with tempfile.TemporaryDirectory(prefix="mlops-bench-s3-") as folder:
+    s3 = None
+    if sys.argv[1:] == ["s3"]:
+        s3 = servers.S3Server(folder, {"AWS_ACCESS_KEY_ID": "bench", "AWS_SECRET_ACCESS_KEY": "bench-secret", "AWS_REGION": "us-east-1"})
+        s3.start().make_bucket("bench")
+    server = servers.MlflowServer("mlflow3", **({"artifacts": "s3://bench/root", "env": s3.server_env()} if s3 else {})).start()
+    print(server.uri, server.venv / "bin" / "python", flush=True)
+    try:
+        for _ in sys.stdin:
+            print(cpu_seconds(server.process.pid), flush=True)
+    except KeyboardInterrupt:
+        pass
+    server.stop()
+    if s3:
+        s3.stop()

@@ -209,6 +209,7 @@ class Deliverer {
       return;
     }
     problems_.erase(info.dir);
+    if (work->drain != nullptr && left_alone_.ok()) left_alone_ = work->drain->stats().journals;
     works_[info.dir] = std::move(work);
   }
 
@@ -479,6 +480,8 @@ class Deliverer {
       report.status = Status(report.parked != 0 ? StatusCode::failed_precondition : code, words);
     } else if (!problems_.empty()) {
       report.status = last;
+    } else {
+      report.status = left_alone_;
     }
     return report;
   }
@@ -520,6 +523,7 @@ class Deliverer {
   std::map<std::string, std::string> leases_;  // of slots whose lock is free, as first seen
   std::set<std::string> doubted_;              // of them those whose owner may be dead
   std::map<std::string, Status> problems_;     // slots that cannot be opened, and why
+  Status left_alone_;                          // the first journal that no slot's owner could read, and why
 };
 
 }  // namespace

@@ -182,6 +182,12 @@ Result<PullReport> Registry::pull(std::string_view uri, const std::string& dir, 
       content.bytes += file.bytes;
     }
     const std::string manifest_path = staging + "/" + std::string(mlflow::kManifestName);
+    const bool registered = std::any_of(version.tags.begin(), version.tags.end(),
+                                        [](const auto& tag) { return tag.first == "mlops.manifest"; });
+    if (registered && !base::exists(manifest_path)) {
+      return Status(StatusCode::data_loss,
+                    "the manifest that was registered (tag mlops.manifest) is not among the files: " + source);
+    }
     if (base::exists(manifest_path)) {
       Result<std::string> text = base::read_file(manifest_path, 64u << 20);
       if (!text.ok()) return text.status();

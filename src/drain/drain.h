@@ -31,6 +31,7 @@ struct DrainOptions {
 
 struct DrainStats {
   Status buffer;                                                      // not OK while the database cannot be written
+  Status journals;                                                    // not OK while one cannot be read: it waits
   std::uint64_t accepted = 0, merged = 0, buffered = 0, durable = 0;  // points
   std::uint64_t dropped_damaged = 0, dropped_quota = 0, dropped_invalid = 0;
   std::uint64_t disk_bytes = 0;

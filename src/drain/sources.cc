@@ -84,7 +84,11 @@ void Sources::find_in(const std::string& home, bool first) {
     if (holds(f.writer) || std::find(broken_.begin(), broken_.end(), f.writer) != broken_.end()) continue;
     auto collector = journal::Collector::open(f.dir, of_writer(persisted_, f.writer));
     if (!collector.ok()) {
-      base::log(base::LogLevel::error, "journal " + f.dir + " is left alone: " + collector.status().to_string());
+      const Status& why = collector.status();
+      base::log(base::LogLevel::error, "journal " + f.dir + " is left alone: " + why.to_string());
+      if (broken_.empty()) {
+        why_broken_ = Status(why.code(), "journal " + f.dir + " is left alone: " + std::string(why.message()));
+      }
       broken_.push_back(f.writer);
       continue;
     }

@@ -56,6 +56,7 @@ class Sources {
   /// All that was written is durable: segments go back, finished journals are removed. True when one was removed.
   bool synced();
   bool whole() const { return broken_.empty() && !far_; }  // every journal there is could be opened
+  const Status& broken() const { return why_broken_; }     // the first one that could not, and why
   bool has_gone() const { return !gone_.empty(); }
 
  private:
@@ -72,6 +73,7 @@ class Sources {
   std::vector<base::Uid> gone_;    // folders removed; cursors still in the database
   std::vector<base::Uid> going_;   // the same, in the beat being written
   std::vector<base::Uid> broken_;  // journals that cannot be opened; looked at once more by the next process
+  Status why_broken_;
   std::int64_t seen_mtime_ns_ = -1;
 };
 

@@ -186,6 +186,7 @@ void Worker::publish_stats() {
   DrainStats s;
   const RunCounters& totals = runs_.totals();
   s.buffer = buffer_status_;
+  s.journals = sources_.broken();
   s.accepted = totals.accepted;
   s.merged = totals.merged;
   s.buffered = totals.stored;

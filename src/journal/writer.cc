@@ -67,12 +67,15 @@ Chains* LocalWriter::make_in_child() {
   const std::int64_t now = base::steady_ms();
   if (now < make_again_ || closed_.load(std::memory_order_acquire)) return nullptr;
   Status failed;
-  Result<std::unique_ptr<Chains>> made(
-      Status(StatusCode::failed_precondition, options_.slot_dir + " is gone: who took the slot over was done with it"));
-  if (base::exists(options_.slot_dir + "/journal")) {
-    made = Chains::create(options_.slot_dir, options_.journal_mib, false,
+  const auto make = [this]() -> Result<std::unique_ptr<Chains>> {
+    if (!base::exists(options_.slot_dir + "/journal")) {
+      return Status(StatusCode::failed_precondition,
+                    options_.slot_dir + " is gone: who took the slot over was done with it");
+    }
+    return Chains::create(options_.slot_dir, options_.journal_mib, false,
                           [control = control_] { control->hurry.fetch_add(1, std::memory_order_relaxed); });
-  }
+  };
+  auto made = make();
   if (made.ok()) {
     // Handles that came over the fork carry their keys: all of them are defined before the first point.
     std::uint32_t last = 0;

@@ -21,6 +21,7 @@
 #include "mlflow/registry.h"
 #include "model/intent.h"
 #include "sync/backoff.h"
+#include "sync/call.h"
 #include "sync/lane.h"
 #include "sync/remote.h"
 #include "sync/shared.h"
@@ -76,19 +77,23 @@ class RegistryLane final : public Lane {
   Tried settle(Entry* entry, const Answer& answer);  // of an answer that is not ok
   Tried mark(Entry* entry, bool sync);               // settled: go on
   Tried find_version_of(Remote& remote, Entry* entry, const std::string& model, std::string* version);
-  Tried place_of(Remote& remote, Entry* entry, mlflow::NewVersion* out);
-  Tried place_of_run(Remote& remote, Entry* entry, mlflow::NewVersion* out);
   Tried create_model(Remote& remote, Entry* entry);
-  Tried create_version(Remote& remote, Entry* entry);
-  Tried make_version(Remote& remote, Entry* entry, const mlflow::NewVersion& version);
-  Tried copy_version(Remote& remote, Entry* entry);
   Tried rename_model(Remote& remote, Entry* entry);
   Tried change_alias(Remote& remote, Entry* entry);
   Tried promote(Remote& remote, Entry* entry);
   Tried decide(Remote& remote, Entry* entry);
   Tried simple(Remote& remote, Entry* entry);
+  // registry_versions.cc
+  Tried place_of(Remote& remote, Entry* entry, mlflow::NewVersion* out);
+  Tried place_of_run(Remote& remote, Entry* entry, mlflow::NewVersion* out);
+  mlops::Result<std::string> manifest_of(const model::Intent& intent) const;
+  Tried create_version(Remote& remote, Entry* entry);
+  Tried make_version(Remote& remote, Entry* entry, const mlflow::NewVersion& version);
+  Tried copy_version(Remote& remote, Entry* entry);
   template <typename Call>
-  Answer call(Call&& make);
+  Answer call(Call&& make) {
+    return call_server(shared_, 0, std::forward<Call>(make));
+  }
 
   Shared* shared_;
   ledger::Lane state_;

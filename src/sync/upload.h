@@ -118,6 +118,8 @@ class Uploads {
     bool doubtful = false, rewrites = false;
     std::shared_ptr<ledger::Upload> upload;  // of a part: not changed meanwhile but for this part's etag
     std::vector<std::pair<std::uint64_t, std::string>> proving;  // seq, path
+    int tries = 0;                                               // abort: before this one
+    std::int64_t due = 0;                                        // abort: not before
     // What came of it:
     store::Answer answer;
     std::uint64_t wakes = 0;  // resolve: as of its begin
@@ -133,6 +135,7 @@ class Uploads {
     double seconds = 0;
   };
 
+  static std::string gate_name(const std::string& root);
   // upload.cc: what there is to do
   void look(Lock& lock, const base::Uid& run, std::uint64_t next_seq);
   void merge(const base::Uid& run, const std::vector<buffer::ArtifactRow>& rows, std::uint64_t next_seq);
@@ -144,21 +147,24 @@ class Uploads {
   Status settle_place(RunFiles* files, bool now);
   void drop_if_done(const base::Uid& run);
   void forget(RunFiles* files, std::uint64_t seq);
+  // upload_turns.cc: whose turn it is
   Job next_job(std::int64_t now, std::int64_t* until, std::vector<base::Uid>* told);
   bool job_of(RunFiles* files, std::int64_t now, std::int64_t* until, Job* job, std::vector<base::Uid>* told);
   bool gate_open(const std::string& gate, std::int64_t now, std::int64_t* until);
   Gate& gate_of(const std::string& name);
   void start_workers();
   void work(Worker* worker);
-  // upload_work.cc: doing it
+  // upload_work.cc: a request
   void perform(Worker* worker, Job* job);
   void perform_resolve(Worker* worker, Job* job);
   store::Answer perform_on(store::Store* store, Job* job);
   Result<store::Store*> store_for(Worker* worker, const Job& job);
+  // upload_settle.cc: what its answer means
   void settle(Job* job, Worker* worker, std::vector<base::Uid>* told);
   void settle_good(RunFiles* files, UploadItem* item, Job* job, std::vector<base::Uid>* told);
   void settle_proof(RunFiles* files, Job* job, std::vector<base::Uid>* told);
   void settle_resolve(RunFiles* files, Job* job);
+  void settle_abort(Job* job);
   void settle_trouble(RunFiles* files, UploadItem* item, Job* job, std::vector<base::Uid>* told);
   void finish(RunFiles* files, std::uint64_t seq, std::vector<base::Uid>* told);
   void bury(RunFiles* files, std::uint64_t seq, const std::string& reason, std::vector<base::Uid>* told);

@@ -2,6 +2,8 @@
 // the uploader, guarded by its mutex.
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -45,6 +47,12 @@ struct UploadItem {
   UploadItem(std::int64_t first_ms, std::int64_t most_ms) : backoff(first_ms, most_ms) {}
   std::string key() const { return model.hex() + "/" + path; }
 };
+
+/// Of one part of an upload.
+inline std::uint64_t part_bytes(const ledger::Upload& upload, std::size_t index) {
+  const std::uint64_t offset = index * upload.part_size;
+  return offset >= upload.size ? 0 : std::min(upload.part_size, upload.size - offset);
+}
 
 struct RunFiles {
   base::Uid run;

@@ -110,9 +110,9 @@ TEST(Network, SigkillAtEveryNamedPoint) {
   std::ifstream in(list);
   std::set<std::string> points;
   for (std::string name; std::getline(in, name);) points.insert(name);
-  for (const char* must :
-       {"outbox.seal", "outbox.sealed", "outbox.clear", "drain.slot.placed", "drain.slot.tidy", "base.half_emptied",
-        "base.lease", "base.leased", "base.replace_written", "base.replace_renamed"}) {
+  for (const char* must : {"outbox.seal", "outbox.sealed", "outbox.remove", "outbox.removed", "outbox.clear",
+                           "drain.slot.placed", "drain.slot.tidy", "base.half_emptied", "base.lease", "base.leased",
+                           "base.replace_written", "base.replace_renamed"}) {
     EXPECT_TRUE(points.contains(must)) << must;
   }
   int killed = 0;

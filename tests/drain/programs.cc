@@ -23,7 +23,8 @@ void pass_on(const std::string& slot, const base::Uid& run, const std::atomic<bo
   while (ledger.ok() && !stop) {
     ::usleep(110'000);
     if (reader == nullptr) {
-      auto opened = buffer::open_outbox(slot, false);
+      // Over holes: for a ledger of this node, whose deliverer reads the database, nothing is published again.
+      auto opened = buffer::open_outbox(slot, true);
       if (opened.ok()) reader = std::move(*opened);
       continue;
     }

@@ -105,8 +105,13 @@ def name():
     return "model-" + uuid.uuid4().hex[:10]
 
 
+WRITES = {"create", "register", "alias", "promote", "rollback", "describe", "tag", "rename", "copy", "stage", "shares", "delete"}
+
+
 def models(s, *words, rc=0, **more):
-    out = s.mlops("models", *words, "--json", rc=rc, **more)
+    """The command's JSON. A write waits as long as a loaded machine's server takes for its first one."""
+    patience = ["--wait", 120] if words[0] in WRITES else []
+    out = s.mlops("models", *words, *patience, "--json", rc=rc, **more)
     return json.loads(out) if out.strip() else None
 
 

@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -42,6 +43,8 @@ class Objects {
   std::function<void(const std::string& what)> on_request;
 
   void fault_at(std::uint64_t index, StoreFault fault) { faults_[index] = fault; }
+  /// Of the first call of this name ("abort a/b").
+  void fault_once(const std::string& call, StoreFault fault) { once_[call] = fault; }
   void always(StoreFault fault) {
     std::lock_guard<std::mutex> lock(mu_);
     always_ = fault;
@@ -80,6 +83,7 @@ class Objects {
   };
   mutable std::mutex mu_;
   std::map<std::uint64_t, StoreFault> faults_;
+  std::map<std::string, StoreFault> once_;
   StoreFault always_ = StoreFault::none;
   std::uint64_t requests_ = 0, ids_ = 0;
   int at_once_ = 0, most_at_once_ = 0;
@@ -236,7 +240,11 @@ class StoreClient : public store::Store {
     o_->calls_.push_back(what);
     const std::uint64_t index = o_->requests_++;
     const auto it = o_->faults_.find(index);
-    const StoreFault fault = it == o_->faults_.end() ? o_->always_ : it->second;
+    StoreFault fault = it == o_->faults_.end() ? o_->always_ : it->second;
+    if (const auto once = o_->once_.find(what); once != o_->once_.end()) {
+      fault = once->second;
+      o_->once_.erase(once);
+    }
     const auto kill = [&] {
       o_->dead_epochs.insert(epoch_);
       if (o_->on_kill) o_->on_kill();
@@ -281,6 +289,7 @@ struct FileRig : Rig {
   explicit FileRig(Server::Age age) : Rig(age) {}
   Objects objects;
   std::map<base::Uid, std::string> spool;
+  std::atomic<bool> spool_is_gone{false};
   int names = 0;
 
   /// An artifact record, its bytes hashed and durable unless `named` is false. Returns its name.
@@ -310,19 +319,20 @@ struct FileRig : Rig {
     row.lost = lost;
     buffer->set_file(row);
   }
-  std::unique_ptr<Engine> start_files(EngineOptions o) {
-    return Rig::start(std::move(o), [this](Parts* parts) {
+  std::unique_ptr<Engine> start_files(EngineOptions o, const std::function<void(Parts*)>& change = {}) {
+    return Rig::start(std::move(o), [this, &change](Parts* parts) {
       const std::uint64_t mine = epoch.load();
       parts->make_store = [this, mine](const store::Place& place) -> Result<std::unique_ptr<store::Store>> {
         return std::unique_ptr<store::Store>(new StoreClient(&objects, mine, place.artifact_uri));
       };
       parts->open_file = [this](const buffer::FileRow& row) -> Result<base::Fd> {
         const auto it = spool.find(row.name);
-        if (it == spool.end()) return Status(StatusCode::not_found, "not in the spool");
+        if (it == spool.end() || spool_is_gone) return Status(StatusCode::not_found, "not in the spool");
         base::Fd fd(::memfd_create("file", MFD_CLOEXEC));
         EXPECT_EQ(::write(fd.get(), it->second.data(), it->second.size()), static_cast<ssize_t>(it->second.size()));
         return fd;
       };
+      if (change) change(parts);
     });
   }
   std::unique_ptr<Engine> start_files() { return start_files(options()); }

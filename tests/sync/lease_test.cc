@@ -3,6 +3,7 @@
 
 #include <thread>
 
+#include "fake_store.h"
 #include "rig.h"
 
 namespace mlops::sync {
@@ -88,6 +89,57 @@ TEST(Lease, LostInTheMiddleAndTakenAgain) {
   for (int i = 0; i < 5'000 && !engine->delivered(fake::uid(1), 30'002); ++i) std::this_thread::sleep_for(Millis(1));
   EXPECT_TRUE(engine->delivered(fake::uid(1), 30'002));
   engine->stop(Millis(2'000));
+}
+
+/// The same of uploads: what is under way ends, nothing is written down, no request follows; then each file goes once
+/// more at most, and no recorded part.
+TEST(Lease, LostInTheMiddleOfUploadsAndTakenAgain) {
+  fake::FileRig rig(fake::Server::Age::v3_17);
+  rig.buffer->write(fake::uid(1)).start("digits", "files");
+  rig.artifact(fake::uid(1), "big", std::string(400, 'b'));
+  std::map<std::string, std::string> wanted = {{"fake:/r100/artifacts/big", std::string(400, 'b')}};
+  for (int i = 0; i < 200; ++i) {
+    rig.artifact(fake::uid(1), "small/" + std::to_string(i), std::to_string(i));
+    wanted["fake:/r100/artifacts/small/" + std::to_string(i)] = std::to_string(i);
+  }
+  rig.buffer->write(fake::uid(1)).end(RunStatus::finished, 1);
+  rig.objects.on_request = [](const std::string&) { std::this_thread::sleep_for(Millis(2)); };
+  std::atomic<bool> mine{true};
+  std::unique_ptr<Engine> engine = rig.start_files(rig.options(), [&](Parts* parts) {
+    parts->open_ledger = [&]() -> Result<std::unique_ptr<ledger::Ledger>> {
+      if (!mine.load()) return Status(StatusCode::unavailable, "another node has it");
+      Result<std::unique_ptr<ledger::Ledger>> real = rig.disk.open();
+      if (!real.ok()) return real.status();
+      return std::unique_ptr<ledger::Ledger>(new Leased(std::move(*real), &mine));
+    };
+  });
+  for (int i = 0; i < 5'000 && rig.objects.requests() < 30; ++i) std::this_thread::sleep_for(Millis(1));
+  ASSERT_TRUE(engine->is_deliverer());
+  mine.store(false);
+  for (int i = 0; i < 5'000 && engine->is_deliverer(); ++i) std::this_thread::sleep_for(Millis(1));
+  EXPECT_FALSE(engine->is_deliverer()) << "it still has what another node may have";
+  const std::uint64_t requests = rig.objects.requests();
+  EXPECT_LT(requests, 200u) << "the test came too late";
+  std::map<std::string, std::set<std::uint32_t>> recorded;
+  for (const ledger::Upload& upload : rig.disk.state().artifacts.uploads()) {
+    for (std::size_t i = 0; i < upload.parts.size(); ++i) {
+      if (!upload.parts[i].etag.empty()) recorded[upload.id].insert(static_cast<std::uint32_t>(i + 1));
+    }
+  }
+  const std::uint64_t files = rig.disk.state().artifacts.place(fake::uid(1)).files;
+  std::this_thread::sleep_for(Millis(300));
+  EXPECT_EQ(rig.objects.requests(), requests) << "a request after the lease was lost";
+  EXPECT_EQ(rig.disk.state().artifacts.place(fake::uid(1)).files, files);
+  mine.store(true);
+  EXPECT_TRUE(engine->wait_idle(Millis(30'000)).ok());
+  for (int i = 0; i < 5'000 && rig.objects.files() != wanted; ++i) std::this_thread::sleep_for(Millis(1));
+  EXPECT_EQ(rig.objects.files(), wanted);
+  for (const auto& [part, times] : rig.objects.parts_received()) {
+    EXPECT_LE(times, recorded[part.first].count(part.second) != 0 ? 1 : 2) << part.first << " part " << part.second;
+  }
+  EXPECT_TRUE(engine->wait_idle(Millis(10'000)).ok());
+  engine->stop(Millis(2'000));
+  EXPECT_EQ(rig.server.runs.begin()->second.status, "FINISHED");
 }
 
 }  // namespace

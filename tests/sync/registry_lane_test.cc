@@ -1,6 +1,7 @@
 // Registry intents: in order, exactly once whatever fails, conditions kept, one refused intent holds back nobody else.
 #include <gtest/gtest.h>
 
+#include "fake_store.h"
 #include "model/intent.h"
 #include "rig.h"
 
@@ -224,6 +225,50 @@ TEST(RegistryLane, WhatWaitsHoldsBackItsOwnModelOnly) {
   EXPECT_EQ(rig.server.models.all.at("waits").aliases.at("champion"), "1");
   EXPECT_EQ(rig.server.models.all.at("goes").versions.size(), 1u);
   EXPECT_EQ(engine->intents_waiting(), 0u);
+}
+
+TEST(RegistryLane, TheManifestOfAModelsFilesIsATagOfItsVersion) {
+  FileRig rig(Server::Age::v3_17);
+  rig.buffer->write(uid(1)).start("digits", "trained");
+  const auto manifest = [&](const std::string& path, char byte) {
+    buffer::FileRow row;
+    row.name = rig.artifact(uid(1), path, "{}", false);
+    row.sha256 = std::string(32, byte);
+    row.size = 2;
+    row.beat = 1;
+    rig.buffer->set_file(row);
+  };
+  manifest("mlops-manifest.json", '\x01');
+  manifest("model/mlops-manifest.json", '\x02');
+  manifest("model/mlops-manifest.json", '\x03');  // the newer one is there
+  const auto files = [&](int n, const std::string& path, Pairs tags = {}) {
+    Intent i = intent(n, Verb::create_version, "digits");
+    i.run = uid(1);
+    i.path = path;
+    i.create_model = true;
+    i.tags = std::move(tags);
+    put(&rig, i);
+  };
+  files(10, "model");
+  files(11, "");
+  files(12, "other");
+  files(13, "model", {{"mlops.manifest", "mine"}});
+  ASSERT_TRUE(rig.deliver_files().ok());
+  const auto tag = [&](int number) {
+    for (const auto& [key, value] : rig.server.models.all.at("digits").versions.at(number).tags) {
+      if (key == "mlops.manifest") return value;
+    }
+    return std::string();
+  };
+  const auto hex = [](const std::string& byte) {
+    std::string out;
+    for (int i = 0; i < 32; ++i) out += byte;
+    return out;
+  };
+  EXPECT_EQ(tag(1), hex("03"));
+  EXPECT_EQ(tag(2), hex("01"));
+  EXPECT_EQ(tag(3), "");
+  EXPECT_EQ(tag(4), "mine");
 }
 
 TEST(RegistryLane, OneRefusedHoldsBackWhatDependsOnItOnly) {

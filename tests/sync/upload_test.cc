@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <mutex>
 #include <thread>
 
 #include "fake_store.h"
@@ -29,8 +30,10 @@ std::map<std::string, std::string> wanted_files(const std::string& root = "fake:
 TEST(Uploads, BringFilesAndThenTheRunEnds) {
   FileRig rig(Server::Age::v3_17);
   write_files(&rig);
+  std::mutex mutex;  // requests come from several threads
   std::string status_at_last_file;
   rig.objects.on_request = [&](const std::string&) {
+    const std::lock_guard lock(mutex);
     for (const auto& [id, run] : rig.server.runs) status_at_last_file = run.status;
   };
   ASSERT_TRUE(rig.deliver_files().ok());
@@ -216,6 +219,29 @@ TEST(Uploads, AnUploadThatExpiredBeginsAgain) {
   ASSERT_TRUE(rig.deliver_files().ok());
   EXPECT_EQ(rig.objects.files(), wanted_files());
   EXPECT_EQ(rig.last.dead_letters, 0u);
+}
+
+/// The parts of a file that is given up are taken back, also when the store is not there at the first try.
+TEST(Uploads, AnAbortIsTriedAgain) {
+  for (const StoreFault fault : {StoreFault::request_lost, StoreFault::http_503, StoreFault::offline}) {
+    FileRig rig(Server::Age::v3_17);
+    rig.buffer->write(uid(1)).start("digits", "aborted");
+    rig.artifact(uid(1), "big", std::string(80, 'b'));
+    rig.objects.on_request = [&](const std::string& what) {
+      if (what == "part 1") rig.spool_is_gone = true;
+    };
+    rig.objects.fault_once("abort big", fault);
+    std::unique_ptr<Engine> engine = rig.start_files();
+    engine->wait_idle(Millis(10'000)).ignore();
+    for (int i = 0; i < 500 && rig.objects.open_uploads() != 0; ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    EXPECT_EQ(rig.objects.open_uploads(), 0u);
+    const std::vector<std::string> calls = rig.objects.calls();
+    EXPECT_EQ(std::count(calls.begin(), calls.end(), "abort big"), 2);
+    EXPECT_EQ(rig.disk.state().dead.size(), 1u);
+    engine->stop(Millis(1'000));
+  }
 }
 
 TEST(Uploads, BytesThatAreNotNamedYetAreWaitedFor) {
