@@ -16,6 +16,7 @@ from conftest import script
 from mlops import _core
 
 WHEEL = os.environ.get("MLOPS_WHEEL", "")
+PIP = os.environ.get("MLOPS_PIP", "")  # not in the environment that is tested
 GLIBC = {"libc.so.6", "libm.so.6", "libpthread.so.0", "libdl.so.2", "librt.so.1", "ld-linux-x86-64.so.2"}
 
 
@@ -74,8 +75,7 @@ def test_a_virtual_environment_with_nothing_else(tmp_path):
     venv = tmp_path / "venv"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True)
     python = venv / "bin" / "python"
-    subprocess.run([sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", python, "install", "--no-index", "-q", WHEEL],
-                   check=True)
+    subprocess.run([PIP, "--disable-pip-version-check", "--python", python, "install", "--no-index", "-q", WHEEL], check=True)
     clean = {"PATH": "/nowhere", "HOME": str(tmp_path), "MLOPS_HOME": str(tmp_path / "root")}
     text = """if True:
         import importlib.metadata, mlops
