@@ -2,6 +2,7 @@
 #include "drain/slot.h"
 
 #include <sys/stat.h>
+#include <time.h>
 
 #include <algorithm>
 #include <cctype>
@@ -94,6 +95,13 @@ bool holds_run(const std::string& slot_dir, const base::Uid& run) {
   if (!buffer::decode_summary(*bytes, &identity, &counters, &entries).ok()) return false;
   return std::any_of(entries.begin(), entries.end(),
                      [&](const auto& e) { return e.row.uid == run && !e.row.attached; });
+}
+
+/// As the kernel stamps files.
+std::int64_t coarse_ns() {
+  timespec now{};
+  ::clock_gettime(CLOCK_REALTIME_COARSE, &now);
+  return std::int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
 }
 
 }  // namespace
@@ -225,8 +233,15 @@ Result<std::unique_ptr<Slot>> acquire_slot_at(const std::string& slot_dir, const
   if (Status s = find_homes(placing, slot.get()); !s.ok()) return s;
   auto control = own_control(slot->local);
   if (!control.ok()) return control.status();
-  // Counted before this process adds to it: what is left over and removed later was counted, too.
-  reinterpret_cast<journal::Control*>(control->data())->spool_bytes.store(buffer::Spool(slot_dir).bytes());
+  // What is left over is counted by the drain thread before it removes any of it: 10,000 files take it too long to be
+  // waited for here. By the files' times, which on a network are another machine's.
+  std::uint64_t left = 0;
+  if (slot->network) {
+    left = buffer::Spool(slot_dir).bytes();
+  } else {
+    slot->taken_ns = coarse_ns();
+  }
+  reinterpret_cast<journal::Control*>(control->data())->spool_bytes.store(left);
   if (Status s = base::make_dirs(slot->local + "/journal"); !s.ok()) return s;
   slot->lock = std::move(*lock);
   slot->control_map = std::move(*control);

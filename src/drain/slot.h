@@ -28,6 +28,7 @@ struct Slot {
   std::vector<std::string> homes;  // every folder of this node with journals of this slot; local is the first
   std::vector<base::Half> far;     // halves of other nodes: what their journals hold is collected there, by and by
   bool network = false;            // other nodes read what is published in dir/outbox
+  std::int64_t taken_ns = 0;  // system's coarse clock: what is in the spool from before is not counted yet; 0: it is
   base::FileLock lock;
   std::unique_ptr<base::Lease> lease;  // of network slots
   base::Mapping control_map;

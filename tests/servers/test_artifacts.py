@@ -94,25 +94,6 @@ def test_live_delivery_ends_the_run_after_its_files(build, mlflow3, tmp_path, ex
     assert got["status"] == "FINISHED"
 
 
-@pytest.mark.parametrize("kind", ["mlflow3", "mlflow2"])
-@pytest.mark.parametrize("how", ["drop_response", "lose_request"])
-def test_a_lost_message_at_each_request(build, request, tmp_path, experiment, kind, how):
-    server = request.getfixturevalue(kind)
-    files = tmp_path / "files"
-    (files / "d").mkdir(parents=True)
-    for name in ("a", "b b", "d/c"):
-        random_file(files / name, 5_000, seed=len(name))
-    for index in range(0, 14, 2):
-        name = f"{experiment}-{index}"
-        with proxy.FaultProxy(server.uri, faults={index: getattr(proxy, how)()}) as between:
-            s = Scenario(build, tmp_path / str(index), between.uri)
-            s.train("start", name, "lost", "id", "run", "files", files, "end", "finished")
-            s.sync()
-        run = Scenario(build, tmp_path / str(index), server.uri).server_run(name, s.id("run"))
-        assert run.status == "FINISHED", index
-        assert official(server, run.run_id, tmp_path / f"back{index}", kind)["files"] == tree(files), index
-
-
 class PartCounter:
     """In front of the S3 server: which part of which upload began to arrive how often."""
 
