@@ -294,6 +294,7 @@ class Deliverer {
       };
     }
     work->durable_beat = options.durable_beat;
+    options.experiment_of = [this](const base::Uid& run) { return drain::experiment_of(target_.root, run); };
     Result<ledger::Ledger::Snapshot> before = ledger::Ledger::read(work->dir, target_.destination.name);
     if (before.ok()) {
       for (const auto& [uid, lane] : before->lanes) work->points_at_start += lane.delivered;

@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <cstring>
 #include <new>
+#include <optional>
 
 #include "base/base.h"
 #include "buffer/buffer.h"
@@ -86,16 +87,20 @@ Result<std::unique_ptr<Slot>> make_slot(const std::string& host_dir, const base:
   return Status(StatusCode::unavailable, "no slot can be made in " + host_dir + ": others take each new one");
 }
 
-bool holds_run(const std::string& slot_dir, const base::Uid& run) {
+std::optional<model::RunRow> owned_run(const std::string& slot_dir, const base::Uid& run) {
   const auto bytes = base::read_file(slot_dir + "/summary");
-  if (!bytes.ok()) return false;
+  if (!bytes.ok()) return std::nullopt;
   buffer::Identity identity;
   buffer::SlotCounters counters;
   std::vector<buffer::SummaryEntry> entries;
-  if (!buffer::decode_summary(*bytes, &identity, &counters, &entries).ok()) return false;
-  return std::any_of(entries.begin(), entries.end(),
-                     [&](const auto& e) { return e.row.uid == run && !e.row.attached; });
+  if (!buffer::decode_summary(*bytes, &identity, &counters, &entries).ok()) return std::nullopt;
+  const auto found =
+      std::find_if(entries.begin(), entries.end(), [&](const auto& e) { return e.row.uid == run && !e.row.attached; });
+  if (found == entries.end()) return std::nullopt;
+  return std::move(found->row);
 }
+
+bool holds_run(const std::string& slot_dir, const base::Uid& run) { return owned_run(slot_dir, run).has_value(); }
 
 /// As the kernel stamps files.
 std::int64_t coarse_ns() {
@@ -246,6 +251,15 @@ Result<std::unique_ptr<Slot>> acquire_slot_at(const std::string& slot_dir, const
   slot->lock = std::move(*lock);
   slot->control_map = std::move(*control);
   return slot;
+}
+
+std::string experiment_of(const std::string& root, const base::Uid& run) {
+  const auto slots = find_slots(root);
+  if (!slots.ok()) return {};
+  for (const SlotInfo& slot : *slots) {
+    if (const auto row = owned_run(slot.dir, run)) return row->experiment.empty() ? "Default" : row->experiment;
+  }
+  return {};
 }
 
 Result<std::unique_ptr<Slot>> acquire_slot(const std::string& root, const std::string& host, const SlotWish& wish,

@@ -65,6 +65,9 @@ Status buffer_trouble(const SlotInfo& slot);
 
 /// All slots of a root, of every host, sorted. A missing root: not_found.
 Result<std::vector<SlotInfo>> find_slots(const std::string& root);
+/// The experiment of a run, as its owner's slot says it; empty when no slot of this root owns it, or did not say so
+/// yet.
+std::string experiment_of(const std::string& root, const base::Uid& run);
 /// Which free slot a process would have.
 struct SlotWish {
   base::Uid run{};        // one that holds this run, by its summary; zero: no wish
