@@ -27,7 +27,10 @@ struct Credentials {
   /// Asked before the first request and after each 401; returns a bearer token, empty for none. Called on a
   /// background thread, must not call back into the client; may block up to a request's deadline.
   std::function<std::string()> token_callback{};
-  std::string ca_file{};      ///< PEM bundle; MLFLOW_TRACKING_SERVER_CERT_PATH; default the system's
+  /// PEM bundle, or a folder of PEM files under OpenSSL's hashed names; MLFLOW_TRACKING_SERVER_CERT_PATH,
+  /// REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE, SSL_CERT_FILE; default the system's, wherever it keeps them
+  std::string ca_file{};
+  std::string ca_fallback{};  ///< PEM bundle for a system that has none; the Python package names certifi's
   std::string client_cert{};  ///< PEM with certificate and key; MLFLOW_TRACKING_CLIENT_CERT_PATH
   std::string proxy{};        ///< e.g. http://proxy:3128; default HTTPS_PROXY, HTTP_PROXY, NO_PROXY as curl reads them
   bool insecure_tls = false;  ///< MLFLOW_TRACKING_INSECURE_TLS=true: no verification, warned once per open

@@ -46,6 +46,7 @@ const std::vector<Variable>& environment_variables() {
       {"MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_PASSWORD", "Basic authentication"},
       {"MLFLOW_TRACKING_TOKEN", "Bearer authentication"},
       {"MLFLOW_TRACKING_SERVER_CERT_PATH", "PEM bundle of authorities instead of the system's"},
+      {"REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE, SSL_CERT_FILE", "the same, for who sets these already"},
       {"MLFLOW_TRACKING_CLIENT_CERT_PATH", "PEM with client certificate and key"},
       {"MLFLOW_TRACKING_INSECURE_TLS", "true: certificates are not verified"},
       {"MLFLOW_TRACKING_AWS_SIGV4", "true: requests are signed with AWS keys"},

@@ -190,7 +190,9 @@ class Teller {
         yes_no(aws));
     add_credential("credentials.aws_region", given.aws_region, c.aws_region, false,
                    {"AWS_REGION", "AWS_DEFAULT_REGION"}, false);
-    add_credential("credentials.ca_file", given.ca_file, c.ca_file, false, {"MLFLOW_TRACKING_SERVER_CERT_PATH"}, false);
+    add_credential("credentials.ca_file", given.ca_file, c.ca_file, false,
+                   {"MLFLOW_TRACKING_SERVER_CERT_PATH", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"},
+                   false);
     add_credential("credentials.client_cert", given.client_cert, c.client_cert, false,
                    {"MLFLOW_TRACKING_CLIENT_CERT_PATH"}, false);
     add("credentials.insecure_tls", given.insecure_tls, "MLFLOW_TRACKING_INSECURE_TLS",

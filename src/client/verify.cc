@@ -130,6 +130,11 @@ class Verifier {
           return true;
         },
         [&](std::uint64_t seq, std::uint64_t count, const Status& why) {
+          if (why.code() == StatusCode::unavailable) {  // its owner lives on another node
+            damaged = Status(StatusCode::failed_precondition,
+                             std::string(why.message()) + ": verify on that node, or when its process has ended");
+            return;
+          }
           damaged = Status(StatusCode::data_loss, std::to_string(count) + " records from " + std::to_string(seq) +
                                                       " on are damaged: " + std::string(why.message()));
         });

@@ -151,7 +151,7 @@ Status find_homes(const base::Placing& placing, Slot* slot) {
     if (!here) {
       base::log(base::LogLevel::warn, slot->dir + ": what its process on " + half.host +
                                           " accepted last may still be in " + half.path +
-                                          " there; the next process on that node that opens this root "
+                                          " there; the next process on that node that takes the slot "
                                           "collects it");
       slot->far.push_back(half);
     }

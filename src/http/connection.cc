@@ -21,6 +21,7 @@
 #include "http/http.h"
 #include "http/sigv4.h"
 #include "http/transfer.h"
+#include "http/trust.h"
 #include "http/uri.h"
 
 namespace mlops::http {
@@ -210,8 +211,16 @@ class CurlConnection final : public Connection {
     return "GET";
   }
 
-  static void set_tls(CURL* easy, const std::string& ca_file, bool insecure) {
-    if (!ca_file.empty()) curl_easy_setopt(easy, CURLOPT_CAINFO, ca_file.c_str());
+  void set_tls(CURL* easy, const std::string& ca_file, bool insecure) {
+    if (!insecure) {
+      const Trust trust = find_trust(ca_file, curl_version_info(CURLVERSION_NOW)->cainfo, credentials_.ca_fallback);
+      no_authorities_ = trust.none;
+      if (!trust.file.empty()) curl_easy_setopt(easy, CURLOPT_CAINFO, trust.file.c_str());
+      if (!trust.folder.empty()) {
+        curl_easy_setopt(easy, CURLOPT_CAPATH, trust.folder.c_str());
+        curl_easy_setopt(easy, CURLOPT_CAINFO, nullptr);
+      }
+    }
     curl_easy_setopt(easy, CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
     curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, insecure ? 0L : 1L);
     curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, insecure ? 0L : 2L);
@@ -483,9 +492,9 @@ class CurlConnection final : public Connection {
     const std::string where = uri_.text() + ": ";
     const std::string cause = scrub(*why ? why : curl_easy_strerror(code), {});
     if (code == CURLE_SSL_CACERT_BADFILE)
-      return {StatusCode::failed_precondition, where + "the CA file '" + credentials_.ca_file + "' cannot be used (" +
-                                                   cause +
-                                                   "). Check Credentials::ca_file or MLFLOW_TRACKING_SERVER_CERT_PATH"};
+      return {StatusCode::failed_precondition,
+              where + "the CA file '" + credentials_.ca_file + "' cannot be used (" + cause +
+                  "). Check Credentials::ca_file, MLFLOW_TRACKING_SERVER_CERT_PATH and REQUESTS_CA_BUNDLE"};
     if (code == CURLE_SSL_CERTPROBLEM)
       return {StatusCode::failed_precondition,
               where + "the client certificate '" + credentials_.client_cert + "' cannot be used (" + cause +
@@ -494,6 +503,7 @@ class CurlConnection final : public Connection {
       return {StatusCode::failed_precondition, where + "this URI or proxy cannot be used (" + cause + ")"};
     return {StatusCode::failed_precondition,
             where + "the server's TLS certificate was not accepted (" + cause +
+                (no_authorities_ ? "; this machine has no CA bundle: install ca-certificates" : "") +
                 "); nothing was sent. If it is signed by a private CA, name the CA's PEM file in "
                 "MLFLOW_TRACKING_SERVER_CERT_PATH; if not, somebody else may be answering in the server's place"};
   }
@@ -570,6 +580,7 @@ class CurlConnection final : public Connection {
   std::uint64_t sent_ = 0;
   bool nothing_sent_ = true;
   bool answered_ = false;  // ever
+  bool no_authorities_ = false;
   std::atomic<bool> cancelled_{false};
   std::atomic<std::uint64_t> bytes_sent_{0};
 };

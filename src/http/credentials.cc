@@ -81,6 +81,12 @@ Credentials complete_credentials(Credentials c, const Env& env) {
   fill(&c.ca_file, env, "MLFLOW_TRACKING_SERVER_CERT_PATH");
   fill(&c.client_cert, env, "MLFLOW_TRACKING_CLIENT_CERT_PATH");
   if (!c.insecure_tls) c.insecure_tls = is_true(get(env, "MLFLOW_TRACKING_INSECURE_TLS"));
+  if (!c.insecure_tls) {  // as requests reads them, then as OpenSSL does, which passes over what is not there
+    fill(&c.ca_file, env, "REQUESTS_CA_BUNDLE");
+    fill(&c.ca_file, env, "CURL_CA_BUNDLE");
+    const std::string file = get(env, "SSL_CERT_FILE");
+    if (c.ca_file.empty() && base::exists(file)) c.ca_file = file;
+  }
   if (c.proxy.empty()) {
     auto either = [&](const char* first, const char* second) {
       std::string value = get(env, first);

@@ -9,7 +9,7 @@
 
 MLOPS_NAMESPACE_BEGIN
 namespace detail {
-__thread Lane* tls_lane __attribute__((tls_model("initial-exec"))) = nullptr;
+__thread Lane* tls_lane __attribute__((tls_model(MLOPS_TLS_MODEL))) = nullptr;
 }  // namespace detail
 MLOPS_NAMESPACE_END
 

@@ -27,7 +27,8 @@ std::string folder_key(const UploadItem& item) {
 void Uploads::close_gate(const std::string& name, LaneState state, const store::Answer& answer) {
   Gate& gate = gate_of(name);
   std::int64_t pause = gate.backoff.next(answer.retry_after_ms);
-  if (state == LaneState::auth_blocked) pause = std::min(std::max(pause, shared_->backoff_first.count()), kSlowMs);
+  if (state == LaneState::auth_blocked)
+    pause = std::min(std::max<std::int64_t>(pause, shared_->backoff_first.count()), kSlowMs);
   gate.state = state;
   gate.until = base::steady_ms() + pause;
   gate.tried = false;

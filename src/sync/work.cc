@@ -34,7 +34,7 @@ void Core::close_gate(Gate gate, const Answer& answer, std::int64_t now) {
   std::int64_t pause = gate_backoff_.next(answer.retry_after_ms);
   // A person must act: slowly, but not so slowly that good credentials are noticed late.
   if (gate == Gate::auth || gate == Gate::parked) {
-    pause = std::min<std::int64_t>(std::max(pause, options_.backoff_first.count()), kSlowMs);
+    pause = std::min<std::int64_t>(std::max<std::int64_t>(pause, options_.backoff_first.count()), kSlowMs);
   }
   gate_until_ = now + pause;
   handshake_due_ = true;  // the server that comes back may be another version

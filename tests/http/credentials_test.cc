@@ -62,6 +62,26 @@ TEST(Credentials, EnvironmentFillsWhatCodeLeft) {
   EXPECT_EQ(c.proxy, "");
 }
 
+TEST(Credentials, ACaBundleIsFoundUnderOtherToolsNames) {
+  Home home("");
+  const std::string there = home.path() + "/.mlflow/credentials";
+  ASSERT_TRUE(base::replace_file(there, "x", false).ok());
+  EXPECT_EQ(complete_credentials({}, fake({{"SSL_CERT_FILE", there}})).ca_file, there);
+  EXPECT_EQ(complete_credentials({}, fake({{"SSL_CERT_FILE", "/not/there"}})).ca_file, "");  // as OpenSSL does
+  EXPECT_EQ(complete_credentials({}, fake({{"SSL_CERT_FILE", there}, {"CURL_CA_BUNDLE", "/c"}})).ca_file, "/c");
+  EXPECT_EQ(complete_credentials({}, fake({{"CURL_CA_BUNDLE", "/c"}, {"REQUESTS_CA_BUNDLE", "/r"}})).ca_file, "/r");
+  EXPECT_EQ(complete_credentials({}, fake({{"REQUESTS_CA_BUNDLE", "/r"}, {"MLFLOW_TRACKING_SERVER_CERT_PATH", "/m"}}))
+                .ca_file,
+            "/m");
+  Credentials given;
+  given.ca_file = "/mine";
+  EXPECT_EQ(complete_credentials(given, fake({{"REQUESTS_CA_BUNDLE", "/r"}})).ca_file, "/mine");
+  // No verification asked for: a bundle that is set for others is no contradiction.
+  EXPECT_EQ(
+      complete_credentials({}, fake({{"REQUESTS_CA_BUNDLE", "/r"}, {"MLFLOW_TRACKING_INSECURE_TLS", "1"}})).ca_file,
+      "");
+}
+
 TEST(Credentials, CodeWinsAndANamedTokenIsNotOverruledByTheEnvironment) {
   Credentials given;
   given.token = "mine";

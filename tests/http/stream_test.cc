@@ -396,7 +396,12 @@ TEST(Stream, MemoryStaysFlat) {
   ::close(listener);
   ASSERT_EQ(response.fate, Fate::answered) << response.error.to_string();
   EXPECT_EQ(received, kSize);
-  EXPECT_LT(most, before + (20u << 20));
+#if defined(__SANITIZE_ADDRESS__)
+  constexpr std::uint64_t kFlat = kSize / 2;  // it keeps freed blocks for a while
+#else
+  constexpr std::uint64_t kFlat = kSize / 10;
+#endif
+  EXPECT_LT(most, before + kFlat);
 }
 
 }  // namespace

@@ -78,6 +78,12 @@ def until(what, seconds=60, words="it did not come true"):
     raise AssertionError(f"{words} within {seconds} s")
 
 
+def wait_free(cluster):
+    """Until the deliverer gave the dead trainer's slot back: who starts before that takes another one."""
+    [slot] = cluster.slots()
+    until(lambda: not (slot / "lease").exists(), 30, "the deliverer did not give the slot back")
+
+
 def status_of(s, experiment, uid):
     run = s.rest.by_uid(experiment, uid)
     return run.status if run else None
@@ -86,6 +92,13 @@ def status_of(s, experiment, uid):
 def wait_id(s, name="id"):
     until(lambda: (s.folder / name).exists() and s.id(name), 30, "no run was started")
     return s.id(name)
+
+
+def verify_of(s, uid):
+    """What `mlops verify` says on stderr."""
+    mark = s.mark()
+    s.mlops("verify", uid, "--to", s.uri, rc=None)
+    return s.said(mark)
 
 
 def wait_exact(s, experiment, uid, want, seconds=60):
@@ -113,6 +126,8 @@ def test_follow_on_another_node(cluster, experiment):
     assert {m["name"] for m in shown["metrics"]} >= {"lane0/m0", "lane1/m2"}
     checks = {c["name"]: c for c in json.loads(b.mlops("doctor", "--json", rc=None))["checks"]}
     assert "node-a" in checks["slots.lease"]["found"] and checks["root.journal"]["ok"]
+    # What everybody has is published no more, and on its own node only: that is no damage.
+    until(lambda: "verify on that node" in verify_of(b, uid), 30, "verify did not say where the points are")
     (a.folder / "stop").write_text("")
     assert a._finish(trainer, 120, 0) == 0
     want = a.expected().points(a.counter, 0, 3).points(a.counter, 1, 3).text(a.counter, 100, "params")
@@ -142,6 +157,7 @@ def test_trainer_killed(cluster, experiment):
     said = b.mlops("sync", "--to", cluster.uri, rc=None) + b.log.read_text()
     assert "node-a" in said and "/tmp/mlops-" in said, "where the rest is was not said"
     # Any process on that node collects it; the other node delivers it.
+    wait_free(cluster)
     a.mlops("runs")
     a.train("start", experiment, "next", "id", "id2", "points", 10, 1, 100, 0, 1)
     wait_exact(b, experiment, uid, want)
@@ -208,6 +224,7 @@ def test_clocks_differ(cluster, experiment, ahead):
     trainer.wait()
     a.counter.died([0])
     until(lambda: status_of(b, experiment, uid) == "KILLED", 60)
+    wait_free(cluster)
     a.train("start", experiment, "next", "id", "id2", "points", 10, 1, 100, 0, 1)
     wait_exact(b, experiment, uid, a.expected().points(a.counter, 0, 3))
 

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <mutex>
 #include <thread>
 
 #include "fake_store.h"
@@ -29,8 +30,10 @@ std::map<std::string, std::string> wanted_files(const std::string& root = "fake:
 TEST(Uploads, BringFilesAndThenTheRunEnds) {
   FileRig rig(Server::Age::v3_17);
   write_files(&rig);
+  std::mutex mutex;  // requests come from several threads
   std::string status_at_last_file;
   rig.objects.on_request = [&](const std::string&) {
+    const std::lock_guard lock(mutex);
     for (const auto& [id, run] : rig.server.runs) status_at_last_file = run.status;
   };
   ASSERT_TRUE(rig.deliver_files().ok());

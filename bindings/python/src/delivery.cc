@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "authorities.h"
 #include "errors.h"
 #include "mlops/mlops.h"
 
@@ -21,6 +22,7 @@ class Delivery {
   Delivery(std::string root, std::string to) {
     options_.root = std::move(root);
     options_.to = std::move(to);
+    options_.credentials = base_credentials();
     options_.stop = &stop_;
     options_.on_progress = [this](const mlops::DeliverProgress& progress) {
       const std::lock_guard<std::mutex> lock(mutex_);
@@ -84,6 +86,7 @@ py::dict report_of(const mlops::DeliverReport& report) {
 
 py::dict verified(const std::string& run_id, const std::string& root, const std::string& to) {
   mlops::VerifyOptions options;
+  options.credentials = base_credentials();
   options.root = root;
   options.to = to;
   const mlops::VerifyReport report = take(without_gil([&] { return mlops::verify(run_id, options); }));

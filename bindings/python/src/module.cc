@@ -15,6 +15,8 @@
 #include <utility>
 #include <vector>
 
+#include "authorities.h"
+#include "command.h"
 #include "delivery.h"
 #include "errors.h"
 #include "hot.h"
@@ -123,6 +125,7 @@ mlops::Options client_options(const std::string& root, const std::string& tracki
   mlops::Options options;
   options.root = root;
   options.tracking_uri = tracking_uri;
+  options.credentials = base_credentials();
   return options;
 }
 
@@ -262,6 +265,7 @@ PYBIND11_MODULE(_core, module) {
   add_run(module);
   add_reading(module);
   add_delivery(module);
+  add_command(module);
 }
 
 }  // namespace mlops_python

@@ -51,7 +51,7 @@ def test_typed():
     common = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "env": environment}
     if not SOURCE.joinpath("bindings").exists():
         pytest.skip("the source is not here")
-    config = str(SOURCE / "bindings" / "python" / "pyproject.toml")
+    config = str(SOURCE / "pyproject.toml")
     checked = subprocess.run([sys.executable, "-m", "mypy", "--config-file", config, "--strict", "-p", "mlops"], **common)
     assert checked.returncode == 0, checked.stdout
     stubs = subprocess.run([sys.executable, "-m", "mypy.stubtest", "--ignore-disjoint-bases", "mlops._core"], **common)

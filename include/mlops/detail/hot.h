@@ -55,8 +55,15 @@ struct alignas(64) Lane {
   Lane* next = nullptr;      // this thread's lanes of other cores
 };
 
-/// This thread's first lane, or null before its first record and in a forked child. Initial-exec: one load.
-extern MLOPS_API __thread Lane* tls_lane __attribute__((tls_model("initial-exec")));
+/// How tls_lane is reached. Initial-exec is one load; the Python wheel, which is loaded late and has all of its
+/// libraries' thread-local memory in one piece, would take too much of the little that is left for such, and is built
+/// with another.
+#ifndef MLOPS_TLS_MODEL
+#define MLOPS_TLS_MODEL "initial-exec"
+#endif
+
+/// This thread's first lane, or null before its first record and in a forked child.
+extern MLOPS_API __thread Lane* tls_lane __attribute__((tls_model(MLOPS_TLS_MODEL)));
 
 /// Milliseconds since the epoch while the ticker runs, 0 while it sleeps.
 extern MLOPS_API std::atomic<std::int64_t> clock_word;

@@ -1,0 +1,3 @@
+from mlops._command import main
+
+raise SystemExit(main())
