@@ -9,9 +9,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import _later, client, entities, exceptions, tracking
-from ._core import Metric
+from . import _later, artifacts, client, data, entities, exceptions, tracking
+from ._core import LoggedModel, Metric
+from ._registry import register_model, search_model_versions, search_registered_models, set_model_version_tag
 from ._version import __version__
+from .artifacts import (
+    get_artifact_uri,
+    log_artifact,
+    log_artifacts,
+    log_dict,
+    log_figure,
+    log_image,
+    log_input,
+    log_inputs,
+    log_model,
+    log_stream,
+    log_table,
+    log_text,
+)
 from .client import MlflowClient
 from .entities import Experiment, Run
 from .exceptions import (
@@ -73,6 +88,7 @@ __all__ = [
     "FailedPrecondition",
     "Internal",
     "InvalidArgument",
+    "LoggedModel",
     "Metric",
     "MlflowClient",
     "MlflowException",
@@ -86,14 +102,17 @@ __all__ = [
     "WrongType",
     "__version__",
     "active_run",
+    "artifacts",
     "client",
     "create_experiment",
+    "data",
     "delete_run",
     "delete_tag",
     "end_run",
     "entities",
     "exceptions",
     "flush_async_logging",
+    "get_artifact_uri",
     "get_experiment",
     "get_experiment_by_name",
     "get_parent_run",
@@ -101,16 +120,31 @@ __all__ = [
     "get_tracking_uri",
     "is_tracking_uri_set",
     "last_active_run",
+    "log_artifact",
+    "log_artifacts",
+    "log_dict",
+    "log_figure",
     "log_history",
+    "log_image",
+    "log_input",
+    "log_inputs",
     "log_metric",
     "log_metrics",
+    "log_model",
     "log_param",
     "log_params",
+    "log_stream",
+    "log_table",
+    "log_text",
     "read",
+    "register_model",
     "restore_run",
     "search_experiments",
+    "search_model_versions",
+    "search_registered_models",
     "search_runs",
     "set_experiment",
+    "set_model_version_tag",
     "set_tag",
     "set_tags",
     "set_tracking_uri",

@@ -9,83 +9,41 @@ from typing import Any, NoReturn
 
 from .exceptions import Unimplemented
 
-ARTIFACTS = "artifacts are not in this release; keep the file and log where it is: set_tag(\"artifact\", path)"
-DATASETS = "datasets are not in this release; set_tag(\"dataset\", …) names one meanwhile"
-MODELS = "models and the registry are not in this release; use the mlflow package for them after mlops.sync()"
+ARTIFACTS = "not in this release; log_artifact takes any file, artifacts.download_artifacts gets it back"
+DATASETS = "datasets of their own on the server are not in this release; log_input names one a run used"
+MODELS = "not in this release; log_model logs files as a model, register_model makes a version; for the rest use the mlflow package"
 AUTOLOG = "autologging needs MLflow's own client; log in your loop with log_metrics, or use the framework's callback"
 TRACES = "traces, prompts and evaluation are no part of this package; use the mlflow package"
 ELSEWHERE = "no part of this package; use the mlflow package"
 EXPERIMENTS = "experiments are deleted, restored, renamed and tagged on the server: use the mlflow package there"
 
 NAMES = {
-    **dict.fromkeys(
-        (
-            "log_artifact",
-            "log_artifacts",
-            "log_dict",
-            "log_figure",
-            "log_image",
-            "log_table",
-            "log_text",
-            "log_stream",
-            "load_table",
-            "get_artifact_uri",
-            "artifacts",
-            "list_artifacts",
-            "download_artifacts",
-        ),
-        ARTIFACTS,
-    ),
-    **dict.fromkeys(("log_input", "log_inputs", "data"), DATASETS),
+    "load_table": ARTIFACTS,
     **dict.fromkeys(
         (
             "active_model",
             "clear_active_model",
             "create_external_model",
             "create_logged_model",
-            "create_model_version",
-            "create_registered_model",
-            "copy_model_version",
             "delete_logged_model",
             "delete_logged_model_tag",
-            "delete_model_version",
-            "delete_model_version_tag",
-            "delete_registered_model",
-            "delete_registered_model_alias",
-            "delete_registered_model_tag",
             "finalize_logged_model",
             "get_active_model_id",
             "get_latest_versions",
             "get_logged_model",
-            "get_model_version",
-            "get_model_version_by_alias",
-            "get_model_version_download_uri",
-            "get_model_version_stages",
-            "get_registered_model",
             "get_registry_uri",
             "initialize_logged_model",
             "last_logged_model",
-            "log_model",
             "log_model_artifact",
             "log_model_artifacts",
             "log_model_params",
             "log_outputs",
             "models",
             "pyfunc",
-            "register_model",
-            "rename_registered_model",
             "search_logged_models",
-            "search_model_versions",
-            "search_registered_models",
             "set_active_model",
             "set_logged_model_tags",
-            "set_model_version_tag",
-            "set_registered_model_alias",
-            "set_registered_model_tag",
             "set_registry_uri",
-            "transition_model_version_stage",
-            "update_model_version",
-            "update_registered_model",
         ),
         MODELS,
     ),

@@ -1,10 +1,11 @@
-"""MlflowClient: the same by run id, without an active run. Reads this root; writes go the way of all logging."""
+"""MlflowClient: the same by run id, without an active run. Reads this root; writes go the way of all logging. Artifacts and the registry
+are in its bases."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from . import _core, _later, _state, fluent
+from . import _core, _files, _later, _registry, _state, fluent
 from .entities import Experiment, Metric, PagedList, Run, ViewType
 from .exceptions import InvalidArgument, NotFound, WrongType
 
@@ -13,7 +14,7 @@ __all__ = ["MlflowClient"]
 _PAGE = 1000
 
 
-class MlflowClient:
+class MlflowClient(_files.Files, _registry.Registered):
     """tracking_uri: as set_tracking_uri takes it; None: the process's."""
 
     def __init__(self, tracking_uri: str | None = None, registry_uri: str | None = None) -> None:

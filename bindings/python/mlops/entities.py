@@ -116,7 +116,7 @@ class RunInfo:
     end_time: int | None = None
     user_id: str = ""
     lifecycle_stage: str = LifecycleStage.ACTIVE
-    artifact_uri: str | None = None  #: None: artifacts are not there yet
+    artifact_uri: str | None = None  #: runs:/ID: what artifacts.download_artifacts takes
     server_id: str | None = None  #: the run's id on the server, once it is there
 
     @property
@@ -142,7 +142,7 @@ class RunData:
 
 @dataclass
 class RunInputs:
-    """Datasets and models a run read: none can be logged yet."""
+    """Datasets and models a run read: they are on the server, and not read back here."""
 
     dataset_inputs: list[Any] = field(default_factory=list)
     model_inputs: list[Any] = field(default_factory=list)
@@ -221,6 +221,7 @@ def info_of(summary: _core.RunSummary) -> RunInfo:
         end_time=summary.end_ms or None,
         user_id=tags.get("mlflow.user", ""),
         lifecycle_stage=LifecycleStage.DELETED if summary.deleted else LifecycleStage.ACTIVE,
+        artifact_uri=f"runs:/{summary.id}",
         server_id=summary.server_id or None,
     )
 

@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "artifacts.h"
 #include "authorities.h"
 #include "command.h"
 #include "delivery.h"
@@ -24,6 +25,8 @@
 #include "numbers.h"
 #include "plugin.h"
 #include "reading.h"
+#include "registry.h"
+#include "waiting.h"
 
 namespace mlops_python {
 namespace {
@@ -32,23 +35,6 @@ using mlops::Level;
 using mlops::Millis;
 using mlops::Status;
 using mlops::StatusCode;
-using Steady = std::chrono::steady_clock;
-
-constexpr Millis kSlice{100};
-
-// `wait(for how long)` until it is something else than a deadline that ran out, or `seconds` are over.
-template <typename Wait>
-void in_slices(double seconds, Wait wait) {
-  const auto until =
-      Steady::now() + std::chrono::milliseconds(static_cast<std::int64_t>(std::clamp(seconds, 0.0, 1e9) * 1e3));
-  while (true) {
-    const Millis left = std::chrono::duration_cast<Millis>(until - Steady::now());
-    const Status status = without_gil([&] { return wait(std::clamp(left, Millis(0), kSlice)); });
-    if (PyErr_CheckSignals() != 0) throw py::error_already_set();
-    if (status.code() == StatusCode::deadline_exceeded && left > kSlice) continue;
-    return check(status);
-  }
-}
 
 mlops::RunStatus status_of(const std::string& name) {
   for (const auto status : {mlops::RunStatus::running, mlops::RunStatus::scheduled, mlops::RunStatus::finished,
@@ -268,6 +254,8 @@ PYBIND11_MODULE(_core, module) {
   add_hot(module);
   add_client(module);
   add_run(module);
+  add_artifacts(module);
+  add_registry(module);
   add_reading(module);
   add_delivery(module);
   add_plugin(module);

@@ -1,6 +1,7 @@
 """scenario.py MODULE: an ordinary tracking script, run once with mlflow and once with mlops; prints what its reads gave,
 without what must differ (ids, times, the experiment's number)."""
 
+import hashlib
 import importlib
 import json
 import math
@@ -90,6 +91,51 @@ for name, call in {"twice": lambda: client.log_param(first.info.run_id, "lr", 2)
                    "filter": lambda: mlflow.search_runs(filter_string="metrics.loss <", output_format="list"),
                    "value": lambda: mlflow.log_metric("m", "abc", run_id=first.info.run_id),
                    "key": lambda: client.log_param(first.info.run_id, "a*b", 1)}.items():
+    try:
+        call()
+        said[f"raises {name}"] = None
+    except mlflow.exceptions.MlflowException as error:
+        said[f"raises {name}"] = error.error_code
+
+# Files, and the registry: on the server when the calls are back, or read from here.
+with open("model.bin", "wb") as file:
+    file.write(bytes(range(256)))
+with mlflow.start_run(run_name="files") as files:
+    mlflow.log_artifact("model.bin", "net")
+    mlflow.log_text("grüße", "texts/a.txt")
+    mlflow.log_dict({"a": 1, "b": [None, 2.5]}, "d.json")
+    mlflow.log_table({"n": [1, 2], "t": ["x", "y"]}, "t.json")
+for path in (None, "net", "texts"):
+    said[f"list {path}"] = [(f.path, f.is_dir, f.file_size) for f in client.list_artifacts(files.info.run_id, path)]
+for path in ("net/model.bin", "texts/a.txt", "d.json"):
+    with open(client.download_artifacts(files.info.run_id, path), "rb") as file:
+        said[f"bytes {path}"] = hashlib.sha256(file.read()).hexdigest()
+said["load"] = mlflow.artifacts.load_dict(f"runs:/{files.info.run_id}/d.json")
+named = sys.argv[2].replace(" ", "-")
+client.create_registered_model(named, tags={"team": "x"}, description="words")
+try:
+    client.create_registered_model(named)
+except mlflow.exceptions.MlflowException as error:
+    said["raises model"] = error.error_code
+version = client.create_model_version(named, f"runs:/{files.info.run_id}/net", files.info.run_id, description="first")
+said["version"] = str(version.version)
+client.set_registered_model_alias(named, "champion", "1")
+client.set_model_version_tag(named, "1", "k", "v")
+client.set_registered_model_tag(named, "t", 1)
+client.update_model_version(named, "1", description="better")
+found = client.get_model_version_by_alias(named, "champion")
+said["found"] = [str(found.version), found.description, found.status, found.tags.get("k"), found.name == named]
+model = client.get_registered_model(named)
+said["model"] = [model.description, model.tags["team"], model.tags["t"], {k: str(v) for k, v in model.aliases.items()}]
+said["models"] = [m.name == named for m in client.search_registered_models(f"name = '{named}'")]
+said["versions"] = [str(v.version) for v in client.search_model_versions(f"name = '{named}'")]
+client.delete_registered_model_alias(named, "champion")
+client.delete_model_version_tag(named, "1", "k")
+client.rename_registered_model(named, named + "-2")
+said["renamed"] = client.get_registered_model(named + "-2").description
+client.delete_model_version(named + "-2", "1")
+client.delete_registered_model(named + "-2")
+for name, call in {"no model": lambda: client.get_registered_model(named), "no version": lambda: client.get_model_version(named, "1")}.items():
     try:
         call()
         said[f"raises {name}"] = None
