@@ -3,13 +3,15 @@
 server.py      artifacts in a folder
 server.py s3   artifacts in a bucket of a real S3-compatible server, which is handed out by presigned URLs
 
-A line on its input is answered by the CPU seconds that MLflow's processes have used.
+A line on its input is answered: "cpu" by the CPU seconds that MLflow's processes have used; "put FILE" (with s3) by the
+seconds that boto3 took to bring it to the bucket, in parts over several connections, past MLflow.
 """
 
 import os
 import pathlib
 import sys
 import tempfile
+import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "tests" / "servers"))
 import servers  # noqa: E402
@@ -36,8 +38,15 @@ with tempfile.TemporaryDirectory(prefix="mlops-bench-s3-") as folder:
     server = servers.MlflowServer("mlflow3", **({"artifacts": "s3://bench/root", "env": s3.server_env()} if s3 else {})).start()
     print(server.uri, server.venv / "bin" / "python", flush=True)
     try:
-        for _ in sys.stdin:
-            print(cpu_seconds(server.process.pid), flush=True)
+        client = s3.client() if s3 else None
+        for line in sys.stdin:
+            verb, _, file = line.strip().partition(" ")
+            if verb == "put":
+                begin = time.perf_counter()
+                client.upload_file(file, "bench", "raw")
+                print(time.perf_counter() - begin, flush=True)
+            else:
+                print(cpu_seconds(server.process.pid), flush=True)
     except KeyboardInterrupt:
         pass
     server.stop()

@@ -431,6 +431,16 @@ def job(arguments, running):
     if sync.returncode != 0:
         raise Failure(f"mlops sync failed with {sync.returncode}")
 
+    say("a model without a network: logged, registered, delivered, promoted by a gate, pulled, rolled back")
+    registry = os.path.join(ROOT, "examples", "registry", "run.sh")
+    with open(os.path.join(LOGS, "registry.log"), "w") as log:
+        shown = subprocess.run([registry, BUILD, server.uri, session], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                               stderr=log, text=True, timeout=300)
+    for line in shown.stdout.splitlines():
+        print(f"    {line}", flush=True)
+    if shown.returncode != 0:
+        raise Failure(f"examples/registry failed with {shown.returncode}, see {log.name}")
+
     say("asking the server what it holds")
     rest = Rest(server.uri)
     accepted, delivered, faults, histories = compare(rest, session, tally)

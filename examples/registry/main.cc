@@ -1,7 +1,7 @@
 // A model's life: trained without a server, registered, promoted by a gate, served, rolled back.
 //   example_registry train NAME LEARNING_RATE   trains without a network, registers a version of NAME; prints its write
 //   example_registry ship NAME PENDING          waits for that version, lets the gate decide, promotes it to champion
-//   example_registry serve NAME                 which version serves now
+//   example_registry serve NAME                 pulls champion, verified by digest, and asks it
 //   example_registry back NAME                  rolls champion back
 // What `train` left is delivered by `mlops sync --to URI`; the others take MLFLOW_TRACKING_URI.
 #include <mlops/mlops.h>
@@ -9,6 +9,7 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
 #include <string>
 #include <string_view>
 
@@ -32,7 +33,14 @@ int train(const std::string& name, double rate) {
     weight -= rate * 2 * (weight - 3);  // finds 3
     if (auto s = run->log_metric("loss", (weight - 3) * (weight - 3), step); !s.ok()) return fail(s);
   }
-  auto version = run->register_model("model", name);
+  std::ofstream("weight.txt") << weight << '\n';
+  mlops::ModelInfo info;
+  info.params = {{"learning_rate", std::to_string(rate)}};
+  auto model = run->log_model("line", {{"weight.txt"}}, info);
+  if (!model.ok()) return fail(model.status());
+  mlops::RegisterOptions files;
+  files.logged_model = model->id();
+  auto version = run->register_model("", name, files);  // appears when the files are there
   if (!version.ok()) return fail(version.status());
   if (auto s = client->flush(mlops::Level::durable); !s.ok()) return fail(s);
   std::printf("%s\n", version->id().c_str());
@@ -69,9 +77,12 @@ int ship(const std::string& name, std::string_view id) {
 int serve(const std::string& name) {
   auto registry = mlops::Registry::open();
   if (!registry.ok()) return fail(registry.status());
-  auto version = registry->resolve("models:/" + name + "@champion");
-  if (!version.ok()) return fail(version.status());
-  std::printf("version %s from %s\n", version->version.c_str(), version->source.c_str());
+  auto pulled = registry->pull("models:/" + name + "@champion", "serving");
+  if (!pulled.ok()) return fail(pulled.status());
+  double weight = 0;
+  if (!(std::ifstream(pulled->path + "/weight.txt") >> weight)) return 1;
+  std::printf("version %s, %s: f(2) = %.3f\n", pulled->version.version.c_str(),
+              pulled->verified ? "every file as it was logged" : "not verified", 2 * weight);
   return 0;
 }
 

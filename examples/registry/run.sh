@@ -6,6 +6,7 @@ export MLFLOW_TRACKING_URI=$2
 name=${3:-registry-example}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+export XDG_CACHE_HOME=$work/cache
 cd "$work"
 example=$build/examples/example_registry
 mlops=$build/src/cli/mlops

@@ -1,6 +1,7 @@
 // Client: the door to a buffer. Open one per process; copies share it.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -49,7 +50,8 @@ class MLOPS_API Client {
   /// `id`: ours, the server's, or a prefix. Also while another process uses the run's slot. Accepted when it returns
   /// OK; waits up to five seconds for readers to see it. not_found; failed_precondition: it has ended, the living
   /// process it belongs to ends it, or it belongs to another host.
-  Status end_run(std::string_view id, RunStatus status = RunStatus::finished) const;
+  /// `end_ms` is as in Run::end.
+  Status end_run(std::string_view id, RunStatus status = RunStatus::finished, std::int64_t end_ms = 0) const;
 
   /// Registered models, versions, aliases: mlops/registry.h. Valid offline.
   Registry registry() const;

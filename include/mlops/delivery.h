@@ -42,6 +42,7 @@ struct DeliverReport {
   std::uint64_t waiting = 0;                                ///< points not delivered at the end
   std::uint64_t files = 0, file_bytes = 0;                  ///< artifacts delivered now
   std::uint64_t files_waiting = 0, file_bytes_waiting = 0;  ///< artifacts not delivered at the end
+  std::uint64_t intents_waiting = 0;                        ///< registry writes not settled at the end
   std::uint64_t parked = 0;                                 ///< runs that wait for somebody to act
   Status status;                                            ///< OK when nothing waits
 };

@@ -99,8 +99,9 @@ struct RunOptions {
   /// ends it; the others join it as by attach_id. All ranks give the same experiment and name; MLOPS_RUN=job says it
   /// for the first run. Started by no launcher, it is an ordinary run. docs/clusters.md has which launchers are known.
   bool per_job = false;
-  std::string parent_id{};  ///< nested below this run (tag mlflow.parentRunId)
-  std::string note{};       ///< Markdown, tag mlflow.note.content
+  std::string parent_id{};    ///< nested below this run (tag mlflow.parentRunId)
+  std::int64_t start_ms = 0;  ///< of a new run that began before: milliseconds since the epoch; 0: now
+  std::string note{};         ///< Markdown, tag mlflow.note.content
   Pairs tags{};
   bool source_tags = true;                   ///< user, source name and type, git commit, as MLflow's client sets them
   std::optional<bool> log_system_metrics{};  ///< default SystemMetrics::enabled

@@ -152,7 +152,8 @@ class MLOPS_API Run {
 
   /// Ends the run; later calls fail, later points are dropped as `closed`. In an attached process and a forked
   /// child: detaches, status ignored. Accepted at once; blocks no longer than RunOptions::end_deadline for *durable*.
-  Status end(RunStatus status = RunStatus::finished) noexcept;
+  /// `end_ms`: when it was, in milliseconds since the epoch; 0: now.
+  Status end(RunStatus status = RunStatus::finished, std::int64_t end_ms = 0) noexcept;
   /// Lets the run go without ending it: it stays RUNNING, here and on the server, with no process, until somebody
   /// resumes it or ends it with Client::end_run; attached processes log to it meanwhile. This object is as after end.
   /// In an attached process and a forked child: detaches. Blocks as end does.

@@ -42,16 +42,16 @@ Result<base::Fd> Spool::open(const FileRow& row) const {
   }
 }
 
-std::uint64_t Spool::bytes() const {
+std::uint64_t Spool::bytes(std::int64_t before_ns) const {
   std::uint64_t sum = 0;
   for (const std::string& folder : {dir_, in()}) {
     const auto names = base::list_dir(folder);
     if (!names.ok()) continue;
     for (const std::string& name : *names) {
       struct stat st{};
-      if (::lstat((folder + "/" + name).c_str(), &st) == 0 && S_ISREG(st.st_mode)) {
-        sum += static_cast<std::uint64_t>(st.st_size);
-      }
+      if (::lstat((folder + "/" + name).c_str(), &st) != 0 || !S_ISREG(st.st_mode)) continue;
+      const std::int64_t changed = std::int64_t{st.st_ctim.tv_sec} * 1'000'000'000 + st.st_ctim.tv_nsec;
+      if (changed < before_ns) sum += static_cast<std::uint64_t>(st.st_size);
     }
   }
   return sum;

@@ -3,6 +3,7 @@
 // bytes. Names in hex. What is in it is never written again, only renamed or removed; a descriptor stays good.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -25,8 +26,9 @@ class Spool {
   Result<std::string> find(const FileRow& row) const;
   /// The same, open for reading.
   Result<base::Fd> open(const FileRow& row) const;
-  /// Of all files in it, named or not: each is looked at.
-  std::uint64_t bytes() const;
+  /// Of all files in it, named or not, that were there before (nanoseconds of the system's coarse clock): each is
+  /// looked at, a few microseconds a file.
+  std::uint64_t bytes(std::int64_t before_ns = INT64_MAX) const;
 
  private:
   std::string dir_;

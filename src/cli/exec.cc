@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <charconv>
 #include <chrono>
@@ -145,8 +146,13 @@ std::string seconds_text(std::chrono::steady_clock::duration time) {
 }
 
 std::string signal_text(int number) {
-  const char* name = ::sigabbrev_np(number);
-  return name == nullptr ? std::to_string(number) : std::string("SIG") + name;
+  constexpr std::array kNames = {"HUP",  "INT",    "QUIT", "ILL",   "TRAP", "ABRT", "BUS",  "FPE",
+                                 "KILL", "USR1",   "SEGV", "USR2",  "PIPE", "ALRM", "TERM", "STKFLT",
+                                 "CHLD", "CONT",   "STOP", "TSTP",  "TTIN", "TTOU", "URG",  "XCPU",
+                                 "XFSZ", "VTALRM", "PROF", "WINCH", "IO",   "PWR",  "SYS"};  // 1 to 31 of Linux
+  static_assert(kNames.size() == SIGSYS);
+  const bool known = number >= 1 && number <= SIGSYS;
+  return known ? std::string("SIG") + kNames[static_cast<std::size_t>(number - 1)] : std::to_string(number);
 }
 
 int run_program(const Common& common, const Arguments& arguments) {

@@ -65,6 +65,7 @@ void print_json(const DeliverReport& report, bool dry_run) {
   out.field("dead_letters", report.dead_letters).field("waiting", report.waiting).field("parked", report.parked);
   out.field("files", report.files).field("file_bytes", report.file_bytes);
   out.field("files_waiting", report.files_waiting).field("file_bytes_waiting", report.file_bytes_waiting);
+  out.field("intents_waiting", report.intents_waiting);
   out.field("status", status_code_name(report.status.code())).field("message", report.status.message());
   out.end_object();
   std::printf("%s\n", out.text().c_str());
@@ -99,6 +100,13 @@ int sync(const Common& common, const Arguments& arguments) {
   } else if (arguments.dry_run) {
     std::printf("%s points of %s runs would be delivered\n", count_text(report->waiting).c_str(),
                 count_text(report->runs).c_str());
+    if (report->files_waiting != 0) {
+      std::printf("%s files (%s) would be delivered\n", count_text(report->files_waiting).c_str(),
+                  bytes_text(report->file_bytes_waiting).c_str());
+    }
+    if (report->intents_waiting != 0) {
+      std::printf("%s registry writes would be delivered\n", count_text(report->intents_waiting).c_str());
+    }
   } else {
     std::printf("delivered %s points (%s runs, %s requests, %s retries); %s wait\n", count_text(report->points).c_str(),
                 count_text(report->runs).c_str(), count_text(report->requests).c_str(),
@@ -138,7 +146,7 @@ Command sync_command() {
       "Exits with 1 when points are left, 4 when the server is out of reach.";
   command.json =
       R"({"dry_run", "runs", "points", "requests", "retries", "dead_letters", "waiting", "parked", "files", )"
-      R"("file_bytes", "files_waiting", "file_bytes_waiting", "status", "message"})";
+      R"("file_bytes", "files_waiting", "file_bytes_waiting", "intents_waiting", "status", "message"})";
   command.examples = {{"mlops sync --to http://localhost:5000", "deliver what waits"},
                       {"mlops sync --follow", "deliver live, beside a trainer without network"}};
   command.run = [a](const Common& common) { return sync(common, *a); };

@@ -101,9 +101,9 @@ Result<Run> Client::start_run(std::string_view experiment, RunOptions options) c
   return make_run(&impl_->session, std::string(experiment), std::move(options));
 }
 
-Status Client::end_run(std::string_view id, RunStatus status) const {
+Status Client::end_run(std::string_view id, RunStatus status, std::int64_t end_ms) const {
   if (Status s = impl_->session.check_open(); !s.ok()) return s;
-  return client::end_run_by_id(impl_->session.root, id, status, kEndPatience);
+  return client::end_run_by_id(impl_->session.root, id, status, end_ms, kEndPatience);
 }
 
 Registry Client::registry() const { return client::registry_of(impl_, &impl_->session); }

@@ -6,6 +6,8 @@
 #include <chrono>
 
 #include "base/base.h"
+#include "base/place.h"
+#include "drain/slot.h"
 
 namespace mlops::client {
 
@@ -71,6 +73,9 @@ void Core::starter_main() {
     options.reader = reader;
     options.durable_beat = [this] { return drain->durable_beat(); };
     options.env = client::environment_variable;
+    options.experiment_of = [this](const base::Uid& run) {
+      return drain::experiment_of(base::root_of_slot(slot_dir), run);
+    };
     Result<std::unique_ptr<sync::Engine>> engine = sync::Engine::start(std::move(options));
     lock.lock();
     if (engine.ok()) {

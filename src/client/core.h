@@ -182,10 +182,14 @@ std::vector<Core*> cores_of(Root* root);
 std::shared_ptr<RunState> open_run(Root* root, const Uid& run);
 
 /// The end of a run, by Run::end, ~Run and close. `wait`: for durable, within the deadline.
-Status end_run(const std::shared_ptr<RunState>& run, RunStatus status, Millis deadline, bool wait);
+/// `end_ms`: 0 is now.
+Status end_run(const std::shared_ptr<RunState>& run, RunStatus status, Millis deadline, bool wait,
+               std::int64_t end_ms = 0);
+/// A time that somebody gives: not before 1970.
+Status check_time(const char* what, std::int64_t ms);
 /// The run stays RUNNING without this process. Waits for durable within the deadline.
 Status leave_run(const std::shared_ptr<RunState>& run, Millis deadline);
 /// The end of a run that is open nowhere, wherever its slot is. Waits until readers see it, within the deadline.
-Status end_run_by_id(Root* root, std::string_view id, RunStatus status, Millis deadline);
+Status end_run_by_id(Root* root, std::string_view id, RunStatus status, std::int64_t end_ms, Millis deadline);
 
 }  // namespace mlops::client

@@ -294,6 +294,7 @@ class Deliverer {
       };
     }
     work->durable_beat = options.durable_beat;
+    options.experiment_of = [this](const base::Uid& run) { return drain::experiment_of(target_.root, run); };
     Result<ledger::Ledger::Snapshot> before = ledger::Ledger::read(work->dir, target_.destination.name);
     if (before.ok()) {
       for (const auto& [uid, lane] : before->lanes) work->points_at_start += lane.delivered;
@@ -465,6 +466,7 @@ class Deliverer {
       report.waiting += count.waiting;
       if (report.status.ok()) report.status = problem;
     }
+    report.intents_waiting = intents_;
     const Status last = report.status;
     report.status = Status();
     if (report.waiting != 0 || report.parked != 0 || intents_ != 0 || report.files_waiting != 0) {
@@ -492,7 +494,16 @@ class Deliverer {
     DeliverReport report;
     DeliverProgress progress;
     for (const drain::SlotInfo& slot : *slots) {
-      const Count count = count_slot(slot.dir, target_.destination.name);
+      Count count = count_slot(slot.dir, target_.destination.name);
+      const Status files = count_files(slot.dir, target_.destination.name, &count);
+      if (!files.ok() && files.code() != StatusCode::not_found) {  // not_found: nothing is buffered there yet
+        return Status(files.code(), slot.dir + ": " + std::string(files.message()));
+      }
+      report.files_waiting += count.files_waiting;
+      report.file_bytes_waiting += count.file_bytes_waiting;
+      report.intents_waiting += count.intents_waiting;
+      progress.files_total += count.files_waiting;
+      progress.file_bytes_total += count.file_bytes_waiting;
       report.runs += count.runs;
       report.waiting += count.waiting;
       report.parked += count.parked;

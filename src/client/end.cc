@@ -47,7 +47,7 @@ Status say(Core* core, model::Op op, std::int64_t until, bool wait) {
   Status appended;
   do {
     const std::lock_guard<std::mutex> lock(core->mutex);
-    op.time_ms = base::now_ms();
+    if (op.time_ms == 0) op.time_ms = base::now_ms();
     appended = core->writer->append(&op);
   } while (appended.code() == StatusCode::resource_exhausted && millis_left(until) > 0);
   if (!appended.ok() || !wait || core->in_child.load() || core->drain == nullptr) return appended;
@@ -58,12 +58,14 @@ Status say(Core* core, model::Op op, std::int64_t until, bool wait) {
 }
 
 // What the object's going means to the run, when it means anything.
-Status finish(const std::shared_ptr<RunState>& run, model::OpKind kind, RunStatus status, Millis deadline, bool wait) {
+Status finish(const std::shared_ptr<RunState>& run, model::OpKind kind, RunStatus status, Millis deadline, bool wait,
+              std::int64_t end_ms = 0) {
   const std::int64_t until = base::steady_ms() + deadline.count();
   if (!shut(run)) return ended_already(run->name());
   if (run->pid != ::getpid() || run->role == Role::joined) return {};
   model::Op op;
   op.run = run->uid;
+  op.time_ms = end_ms;
   op.kind = run->role == Role::owner ? kind : model::OpKind::run_detach;
   if (run->role == Role::owner) {
     if (kind == model::OpKind::run_end) op.number = static_cast<std::int64_t>(status);
@@ -72,13 +74,13 @@ Status finish(const std::shared_ptr<RunState>& run, model::OpKind kind, RunStatu
   return say(run->core, std::move(op), until, wait);
 }
 
-model::Op end_of(const model::RunRow& row, RunStatus status) {
+model::Op end_of(const model::RunRow& row, RunStatus status, std::int64_t end_ms) {
   model::Op op;
   op.run = row.uid;
   op.kind = model::OpKind::run_end;
   op.number = static_cast<std::int64_t>(status);
   op.key = std::to_string(row.starts);
-  op.time_ms = base::now_ms();
+  op.time_ms = end_ms > 0 ? end_ms : base::now_ms();
   return op;
 }
 
@@ -130,15 +132,22 @@ Status wait_until_seen(Root* root, const std::string& id, std::int64_t until) {
 
 }  // namespace
 
-Status end_run(const std::shared_ptr<RunState>& run, RunStatus status, Millis deadline, bool wait) {
-  return finish(run, model::OpKind::run_end, status, deadline, wait);
+Status end_run(const std::shared_ptr<RunState>& run, RunStatus status, Millis deadline, bool wait,
+               std::int64_t end_ms) {
+  return finish(run, model::OpKind::run_end, status, deadline, wait, end_ms);
 }
 
 Status leave_run(const std::shared_ptr<RunState>& run, Millis deadline) {
   return finish(run, model::OpKind::run_leave, RunStatus::running, deadline, true);
 }
 
-Status end_run_by_id(Root* root, std::string_view id, RunStatus status, Millis deadline) {
+Status check_time(const char* what, std::int64_t ms) {
+  if (ms >= 0) return {};
+  return Status(StatusCode::invalid_argument, std::string(what) + " is milliseconds since 1970, at least 0");
+}
+
+Status end_run_by_id(Root* root, std::string_view id, RunStatus status, std::int64_t end_ms, Millis deadline) {
+  if (Status s = check_time("end_ms", end_ms); !s.ok()) return s;
   if (status == RunStatus::running || status == RunStatus::scheduled) {
     return Status(StatusCode::invalid_argument, "a run ends finished, failed or killed");
   }
@@ -152,7 +161,7 @@ Status end_run_by_id(Root* root, std::string_view id, RunStatus status, Millis d
   if (!parts.ok()) return parts.status();
   const view::Part& part = parts->front();  // its owner's, when this root has it
   const std::string hex = part.row.uid.hex();
-  if (auto open = open_run(root, part.row.uid)) return end_run(open, status, deadline, true);
+  if (auto open = open_run(root, part.row.uid)) return end_run(open, status, deadline, true, end_ms);
   const bool this_host = folder_of(part.slot_dir) == folder_of(root->main_core->slot_dir);
   if (part.row.attached || !this_host) {
     return Status(StatusCode::failed_precondition,
@@ -164,7 +173,7 @@ Status end_run_by_id(Root* root, std::string_view id, RunStatus status, Millis d
     Result<model::RunRow> row = local_row(*core, part.row.uid);
     if (!row.ok()) return row.status();
     if (row->status != RunStatus::running) return ended_already(row->name);
-    return say(*core, end_of(*row, status), until, true);
+    return say(*core, end_of(*row, status, end_ms), until, true);
   }
   if (core.status().code() != StatusCode::unavailable) return core.status();
   if (part.row.status != RunStatus::running) return ended_already(part.row.name);
@@ -172,7 +181,7 @@ Status end_run_by_id(Root* root, std::string_view id, RunStatus status, Millis d
     return Status(StatusCode::failed_precondition, "run " + hex + " belongs to a living process, which ends it: " +
                                                        std::string(core.status().message()));
   }
-  if (Status s = say_as_guest(part.slot_dir, end_of(part.row, status)); !s.ok()) return s;
+  if (Status s = say_as_guest(part.slot_dir, end_of(part.row, status, end_ms)); !s.ok()) return s;
   return wait_until_seen(root, hex, until);
 }
 

@@ -132,6 +132,29 @@ Status check_options(const Options& options) {
   return {};
 }
 
+// In MLflow's own client our plug-in serves two kinds of URIs more: mlops:///folder, a root without a server, and
+// mlops+http://host, a root that is delivered there. Programs and commands beside it take them for what they say.
+void take_plugin_uri(Environment* e) {
+  const std::string uri = e->tracking_uri;
+  if (uri.rfind("mlops+http", 0) == 0) e->tracking_uri = uri.substr(6);
+  if (uri.rfind("mlops:", 0) != 0) return;
+  e->tracking_uri.clear();
+  std::string folder;
+  for (std::size_t i = uri.compare(6, 2, "//") == 0 ? 8 : 6; i < uri.size(); ++i) {
+    int byte = 0;
+    const char* digits = uri.data() + i + 1;
+    if (uri[i] == '%' && i + 2 < uri.size() && std::from_chars(digits, digits + 2, byte, 16).ptr == digits + 2) {
+      folder.push_back(static_cast<char>(byte));
+      i += 2;
+    } else {
+      folder.push_back(uri[i]);
+    }
+  }
+  if (folder.empty() || folder == "/") return;
+  e->home = folder;
+  e->home_from = "MLFLOW_TRACKING_URI";
+}
+
 }  // namespace
 
 const char* environment_variable(const char* name) { return std::getenv(name); }
@@ -159,6 +182,7 @@ Environment read_environment() {
   e.system_node_id = text("MLFLOW_SYSTEM_METRICS_NODE_ID");
   e.nvml = text("MLOPS_NVML");
   e.job = read_job(environment_variable);
+  take_plugin_uri(&e);
   return e;
 }
 

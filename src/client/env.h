@@ -14,7 +14,8 @@
 namespace mlops::client {
 
 struct Environment {
-  std::string home;              // MLOPS_HOME
+  std::string home;  // MLOPS_HOME, or the folder of an mlops: URI
+  const char* home_from = "MLOPS_HOME";
   std::string host;              // MLOPS_HOST
   std::string attach_run;        // MLOPS_RUN: a run's id, or "job"
   std::string deliver;           // MLOPS_DELIVER: 0, false, no, off
@@ -25,7 +26,7 @@ struct Environment {
   std::string network_fs;        // MLOPS_NETWORK_FS: 1 the root is on a network file system, 0 it is not
   std::string lease_ms;          // MLOPS_LEASE_MS
   std::string tmpdir;            // TMPDIR
-  std::string tracking_uri;      // MLFLOW_TRACKING_URI
+  std::string tracking_uri;      // MLFLOW_TRACKING_URI, without the plug-in's "mlops+"; empty for an mlops: URI
   std::string experiment;        // MLFLOW_EXPERIMENT_NAME
   std::string run_id;            // MLFLOW_RUN_ID
   std::string run_name;          // MLFLOW_RUN_NAME

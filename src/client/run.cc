@@ -387,9 +387,10 @@ Status Run::set_name(std::string_view name) noexcept {
 
 Status Run::set_note(std::string_view markdown) noexcept { return set_tag(kNoteTag, Value(markdown)); }
 
-Status Run::end(RunStatus status) noexcept {
+Status Run::end(RunStatus status, std::int64_t end_ms) noexcept {
   if (impl_ == nullptr) return moved_from();
-  return client::end_run(impl_->state, status, impl_->state->end_deadline, true);
+  if (Status s = client::check_time("end_ms", end_ms); !s.ok()) return s;
+  return client::end_run(impl_->state, status, impl_->state->end_deadline, true, end_ms);
 }
 
 Status Run::leave() noexcept {

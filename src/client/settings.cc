@@ -91,7 +91,7 @@ class Teller {
     if (!given_.root.empty()) {
       add("root", in_force_.root, Origin::code, "");
     } else if (!environment_.home.empty()) {
-      add("root", in_force_.root, Origin::environment, "MLOPS_HOME");
+      add("root", in_force_.root, Origin::environment, environment_.home_from);
     } else {
       std::error_code error;
       const bool there = fs::is_directory(in_force_.root, error);

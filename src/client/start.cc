@@ -84,6 +84,7 @@ class Starter {
     if (experiment_.empty()) experiment_ = env.experiment;
     if (experiment_.empty()) experiment_ = "Default";
     if (options_.name.empty()) options_.name = env.run_name;
+    if (Status s = check_time("RunOptions::start_ms", options_.start_ms); !s.ok()) return s;
     if (Status s = model::check_text("experiment name", experiment_, model::kExperimentChars, false); !s.ok()) return s;
     for (const std::string* name : {&options_.name, &options_.resume_name}) {
       if (Status s = model::check_text("run name", *name, model::kRunNameChars, true); !s.ok()) return s;
@@ -421,7 +422,7 @@ class Starter {
 
     model::Op op;
     op.run = uid;
-    op.time_ms = base::now_ms();
+    op.time_ms = fresh && options_.start_ms > 0 ? options_.start_ms : base::now_ms();
     op.key = experiment_;
     op.value = state->name();
     if (role == Role::owner) {

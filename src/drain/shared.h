@@ -1,11 +1,12 @@
 // Shared: what the drain thread and everybody else tell each other. Outlives both: whoever leaves last frees it.
 #pragma once
 
-#include <semaphore.h>
+#include <linux/futex.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <atomic>
-#include <cerrno>
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
@@ -18,7 +19,7 @@
 namespace mlops::drain {
 
 struct Shared {
-  Shared() { ::sem_init(&bell, 0, 0); }
+  Shared() = default;
   Shared(const Shared&) = delete;
   Shared& operator=(const Shared&) = delete;
 
@@ -45,9 +46,9 @@ struct Shared {
   std::mutex callback_mutex;  // held during the call; before `mutex` where both are
   std::function<void()> on_beat;
 
-  std::atomic<bool> forked{false};  // this process has children: look for their journals
-  std::atomic<bool> rung{false};
-  std::atomic<bool> polling{false};  // the thread wakes by itself every few milliseconds: producers need not ring
+  std::atomic<bool> forked{false};    // this process has children: look for their journals
+  std::atomic<std::int32_t> rung{0};  // the bell: a futex
+  std::atomic<bool> polling{false};   // the thread wakes by itself every few milliseconds: producers need not ring
 
   void call_back() {
     const std::lock_guard lock(callback_mutex);
@@ -56,22 +57,27 @@ struct Shared {
 
   /// Wakes the thread. Never blocks; a system call only when the bell is not ringing already.
   void ring() {
-    if (!rung.exchange(true, std::memory_order_acq_rel)) ::sem_post(&bell);
+    if (rung.exchange(1, std::memory_order_acq_rel) == 0)
+      ::syscall(SYS_futex, reinterpret_cast<std::int32_t*>(&rung), FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
   }
-  /// The thread's sleep.
+  /// The thread's sleep, by the clock that is never set. glibc's semaphores wait by that only since 2.30.
   void sleep(std::int64_t milliseconds) {
-    timespec until{};
-    ::clock_gettime(CLOCK_MONOTONIC, &until);
-    const std::int64_t ns = until.tv_nsec + milliseconds % 1000 * 1'000'000;
-    until.tv_sec += static_cast<time_t>(milliseconds / 1000 + ns / 1'000'000'000);
-    until.tv_nsec = static_cast<long>(ns % 1'000'000'000);
-    while (::sem_clockwait(&bell, CLOCK_MONOTONIC, &until) != 0 && errno == EINTR) {
+    const std::int64_t until = now_ns() + milliseconds * 1'000'000;
+    while (rung.load(std::memory_order_acquire) == 0) {
+      const std::int64_t left = until - now_ns();
+      if (left <= 0) break;
+      const timespec most{static_cast<time_t>(left / 1'000'000'000), static_cast<long>(left % 1'000'000'000)};
+      ::syscall(SYS_futex, reinterpret_cast<std::int32_t*>(&rung), FUTEX_WAIT_PRIVATE, 0, &most, nullptr, 0);
     }
-    rung.store(false, std::memory_order_release);
+    rung.exchange(0, std::memory_order_acq_rel);
   }
 
  private:
-  sem_t bell;
+  static std::int64_t now_ns() {
+    timespec now{};
+    ::clock_gettime(CLOCK_MONOTONIC, &now);
+    return std::int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
+  }
 };
 
 }  // namespace mlops::drain

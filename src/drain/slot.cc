@@ -2,6 +2,7 @@
 #include "drain/slot.h"
 
 #include <sys/stat.h>
+#include <time.h>
 
 #include <algorithm>
 #include <cctype>
@@ -9,6 +10,7 @@
 #include <cstdio>
 #include <cstring>
 #include <new>
+#include <optional>
 
 #include "base/base.h"
 #include "buffer/buffer.h"
@@ -85,15 +87,26 @@ Result<std::unique_ptr<Slot>> make_slot(const std::string& host_dir, const base:
   return Status(StatusCode::unavailable, "no slot can be made in " + host_dir + ": others take each new one");
 }
 
-bool holds_run(const std::string& slot_dir, const base::Uid& run) {
+std::optional<model::RunRow> owned_run(const std::string& slot_dir, const base::Uid& run) {
   const auto bytes = base::read_file(slot_dir + "/summary");
-  if (!bytes.ok()) return false;
+  if (!bytes.ok()) return std::nullopt;
   buffer::Identity identity;
   buffer::SlotCounters counters;
   std::vector<buffer::SummaryEntry> entries;
-  if (!buffer::decode_summary(*bytes, &identity, &counters, &entries).ok()) return false;
-  return std::any_of(entries.begin(), entries.end(),
-                     [&](const auto& e) { return e.row.uid == run && !e.row.attached; });
+  if (!buffer::decode_summary(*bytes, &identity, &counters, &entries).ok()) return std::nullopt;
+  const auto found =
+      std::find_if(entries.begin(), entries.end(), [&](const auto& e) { return e.row.uid == run && !e.row.attached; });
+  if (found == entries.end()) return std::nullopt;
+  return std::move(found->row);
+}
+
+bool holds_run(const std::string& slot_dir, const base::Uid& run) { return owned_run(slot_dir, run).has_value(); }
+
+/// As the kernel stamps files.
+std::int64_t coarse_ns() {
+  timespec now{};
+  ::clock_gettime(CLOCK_REALTIME_COARSE, &now);
+  return std::int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
 }
 
 }  // namespace
@@ -225,12 +238,28 @@ Result<std::unique_ptr<Slot>> acquire_slot_at(const std::string& slot_dir, const
   if (Status s = find_homes(placing, slot.get()); !s.ok()) return s;
   auto control = own_control(slot->local);
   if (!control.ok()) return control.status();
-  // Counted before this process adds to it: what is left over and removed later was counted, too.
-  reinterpret_cast<journal::Control*>(control->data())->spool_bytes.store(buffer::Spool(slot_dir).bytes());
+  // What is left over is counted by the drain thread before it removes any of it: 10,000 files take it too long to be
+  // waited for here. By the files' times, which on a network are another machine's.
+  std::uint64_t left = 0;
+  if (slot->network) {
+    left = buffer::Spool(slot_dir).bytes();
+  } else {
+    slot->taken_ns = coarse_ns();
+  }
+  reinterpret_cast<journal::Control*>(control->data())->spool_bytes.store(left);
   if (Status s = base::make_dirs(slot->local + "/journal"); !s.ok()) return s;
   slot->lock = std::move(*lock);
   slot->control_map = std::move(*control);
   return slot;
+}
+
+std::string experiment_of(const std::string& root, const base::Uid& run) {
+  const auto slots = find_slots(root);
+  if (!slots.ok()) return {};
+  for (const SlotInfo& slot : *slots) {
+    if (const auto row = owned_run(slot.dir, run)) return row->experiment.empty() ? "Default" : row->experiment;
+  }
+  return {};
 }
 
 Result<std::unique_ptr<Slot>> acquire_slot(const std::string& root, const std::string& host, const SlotWish& wish,

@@ -28,6 +28,7 @@ struct Slot {
   std::vector<std::string> homes;  // every folder of this node with journals of this slot; local is the first
   std::vector<base::Half> far;     // halves of other nodes: what their journals hold is collected there, by and by
   bool network = false;            // other nodes read what is published in dir/outbox
+  std::int64_t taken_ns = 0;  // system's coarse clock: what is in the spool from before is not counted yet; 0: it is
   base::FileLock lock;
   std::unique_ptr<base::Lease> lease;  // of network slots
   base::Mapping control_map;
@@ -64,6 +65,9 @@ Status buffer_trouble(const SlotInfo& slot);
 
 /// All slots of a root, of every host, sorted. A missing root: not_found.
 Result<std::vector<SlotInfo>> find_slots(const std::string& root);
+/// The experiment of a run, as its owner's slot says it; empty when no slot of this root owns it, or did not say so
+/// yet.
+std::string experiment_of(const std::string& root, const base::Uid& run);
 /// Which free slot a process would have.
 struct SlotWish {
   base::Uid run{};        // one that holds this run, by its summary; zero: no wish

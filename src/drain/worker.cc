@@ -211,6 +211,9 @@ void Worker::publish_stats() {
 
 void Worker::run() {
   say_to_others({});  // what a predecessor said of its disk
+  if (slot_->taken_ns != 0) {
+    slot_->control()->spool_bytes.fetch_add(buffer::Spool(slot_->dir).bytes(std::exchange(slot_->taken_ns, 0)));
+  }
   for (;;) {
     const Asked a = asked();
     closing_ = a.closing;

@@ -135,6 +135,12 @@ class CurlConnection final : public Connection {
     return static_cast<std::size_t>(got);
   }
 
+  /// Connected, shaken hands, about to send.
+  static int on_connected(void* self, char*, char*, int, int) {
+    static_cast<CurlConnection*>(self)->connected_ = true;
+    return CURL_PREREQFUNC_OK;
+  }
+
   static int on_seek(void* self, curl_off_t offset, int origin) {
     auto& file = static_cast<CurlConnection*>(self)->file_;
     return origin == SEEK_SET && offset >= 0 && file.seek(static_cast<std::uint64_t>(offset)) ? CURL_SEEKFUNC_OK
@@ -304,6 +310,9 @@ class CurlConnection final : public Connection {
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, this);
     curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, &on_header);
     curl_easy_setopt(easy, CURLOPT_HEADERDATA, this);
+    connected_ = false;
+    curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, &on_connected);
+    curl_easy_setopt(easy, CURLOPT_PREREQDATA, this);
     curl_easy_setopt(easy, CURLOPT_SOCKOPTFUNCTION, &on_socket);
     curl_easy_setopt(easy, CURLOPT_SOCKOPTDATA, this);
     curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, &on_close);
@@ -377,11 +386,11 @@ class CurlConnection final : public Connection {
     curl_off_t body = 0;
     curl_easy_getinfo(easy, CURLINFO_REQUEST_SIZE, &head);
     curl_easy_getinfo(easy, CURLINFO_SIZE_UPLOAD_T, &body);
-    curl_off_t ready = 0;
+    curl_off_t ready = 0;  // libcurl 8 has a time for transfers that never got there, too
     curl_easy_getinfo(easy, CURLINFO_PRETRANSFER_TIME_T, &ready);
     // Of a small body libcurl counts the bytes twice: sent together with the head, they are in both figures.
     sent_ = static_cast<std::uint64_t>(head) + (body > head ? static_cast<std::uint64_t>(body) : 0);
-    nothing_sent_ = sent_ == 0 && ready == 0;
+    nothing_sent_ = sent_ == 0 && (ready == 0 || !connected_);
     curl_multi_remove_handle(multi, easy);
     return code;
   }
@@ -578,6 +587,7 @@ class CurlConnection final : public Connection {
   std::int64_t stalled_ms_ = 0;
   std::int64_t last_used_ms_ = -kMaxIdleMs;
   std::uint64_t sent_ = 0;
+  bool connected_ = false;
   bool nothing_sent_ = true;
   bool answered_ = false;  // ever
   bool no_authorities_ = false;

@@ -47,7 +47,7 @@ struct Control {
   // because on a full disk no file can say it. The words are written before the code, and end with a NUL.
   std::atomic<std::uint32_t> buffer_code;
   char buffer_words[512];
-  std::atomic<std::uint64_t> spool_bytes;   // in the slot's spool, or about to be; counted anew when the slot is opened
+  std::atomic<std::uint64_t> spool_bytes;   // in the slot's spool, or about to be; counted anew by each owner's drain
   std::atomic<std::uint64_t> spool_wanted;  // somebody lacks that much below the quota: the drain frees it, then 0
   std::atomic<std::uint64_t> artifacts_waiting, artifacts_lost;  // not hashed and named yet; never to be had
 };

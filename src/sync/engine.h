@@ -32,6 +32,8 @@ struct EngineOptions {
   std::shared_ptr<buffer::Reader> reader;       // thread-safe
   std::function<std::uint64_t()> durable_beat;  // records of later beats are not sent
   std::function<bool()> lease_ok;               // asked before each request; empty = always
+  /// The experiment of a run that another slot owns; empty when nobody knows yet. Empty: nobody ever does.
+  std::function<std::string(const base::Uid& run)> experiment_of;
   int max_connections = 4;
   std::shared_ptr<Turnstile> turnstile;         // shared by engines that deliver to one server; null: none
   std::shared_ptr<Turnstile> upload_turnstile;  // of files: they never wait in front of records

@@ -115,6 +115,9 @@ Outcome RunLane::resolve(Remote& remote, const model::RunRow& row) {
   start.run = row.uid;
   start.parent = row.parent;
   if (start.key.empty()) start.key = row.experiment;
+  if (row.attached && shared_->experiment_of) {  // who attached before the owner's first beat had to guess
+    if (std::string owners = shared_->experiment_of(row.uid); !owners.empty()) start.key = std::move(owners);
+  }
   if (start.key.empty()) start.key = "Default";
   if (start.value.empty()) start.value = row.name;
 

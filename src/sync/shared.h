@@ -49,6 +49,8 @@ struct Shared {
   /// The artifact root of a logged model of the run, where its files go. not_found, unavailable: not known yet, ask
   /// again; anything else: it will never be. Empty: nobody makes logged models here, and their files wait.
   std::function<Result<std::string>(const base::Uid& run, const base::Uid& model)> model_root;
+  /// EngineOptions::experiment_of.
+  std::function<std::string(const base::Uid&)> experiment_of;
   /// Asked before each request: false when stopping, or the lease is lost. Nothing is sent then.
   std::function<bool()> may_send;
   std::shared_ptr<Turnstile> turnstile;  // null: none

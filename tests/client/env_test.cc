@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <filesystem>
 
 #include "client/support.h"
@@ -48,6 +49,28 @@ TEST(Options, BadEnvironmentIsNamed) {
   environment.tracking_uri = "databricks";
   EXPECT_NE(std::string(complete_options({}, environment).status().message()).find("MLFLOW_TRACKING_URI"),
             std::string::npos);
+}
+
+TEST(Options, UrisOfThePluginForMlflowSayRootAndServer) {
+  ASSERT_EQ(::setenv("MLOPS_HOME", "/tmp/of-the-environment", 1), 0);
+  const auto with = [](const char* uri) {
+    EXPECT_EQ(::setenv("MLFLOW_TRACKING_URI", uri, 1), 0);
+    return read_environment();
+  };
+  EXPECT_EQ(with("mlops+https://host:5000/x").tracking_uri, "https://host:5000/x");
+  EXPECT_EQ(with("mlops+http://host").home, "/tmp/of-the-environment");
+  for (const char* uri : {"mlops:///tmp/a%20root%", "mlops:/tmp/a%20root%"}) {
+    const Environment environment = with(uri);
+    EXPECT_EQ(environment.tracking_uri, "");
+    EXPECT_EQ(environment.home, "/tmp/a root%");
+    EXPECT_STREQ(environment.home_from, "MLFLOW_TRACKING_URI");
+  }
+  EXPECT_EQ(with("mlops:relative").home, "relative");
+  EXPECT_EQ(with("mlops://").home, "/tmp/of-the-environment");
+  EXPECT_EQ(with("mlops://").tracking_uri, "");
+  EXPECT_STREQ(with("http://host").home_from, "MLOPS_HOME");
+  ::unsetenv("MLFLOW_TRACKING_URI");
+  ::unsetenv("MLOPS_HOME");
 }
 
 TEST(Options, SystemMetrics) {

@@ -57,6 +57,26 @@ TEST(LeftOpen, NeitherDeathsNorStartsNorSyncEndIt) {
   EXPECT_TRUE(still_open()) << "after a sync";
 }
 
+TEST(LeftOpen, StartAndEndCanBeOfLongAgo) {
+  TempDir dir;
+  const std::string root = dir / "root", id = leave_one(root);
+  Client client = Client::open(offline(root)).value();
+  RunOptions options;
+  options.start_ms = -1;
+  EXPECT_EQ(client.start_run("", options).status().code(), StatusCode::invalid_argument);
+  options.start_ms = 1'000;
+  mlops::Run run = client.start_run("", options).value();
+  const std::string old = run.id();
+  EXPECT_EQ(run.end(RunStatus::finished, -1).code(), StatusCode::invalid_argument);
+  ASSERT_TRUE(run.end(RunStatus::finished, 5'000).ok());
+  EXPECT_EQ(client.end_run(id, RunStatus::failed, -1).code(), StatusCode::invalid_argument);
+  ASSERT_TRUE(client.end_run(id, RunStatus::failed, 7'000).ok());
+  ASSERT_TRUE(client.close().ok());
+  EXPECT_EQ(run_of(root, old).start_ms, 1'000);
+  EXPECT_EQ(run_of(root, old).end_ms, 5'000);
+  EXPECT_EQ(run_of(root, id).end_ms, 7'000);
+}
+
 TEST(LeftOpen, EndsById) {
   TempDir dir;
   const std::string root = dir / "root", id = leave_one(root);

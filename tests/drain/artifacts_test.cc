@@ -47,6 +47,24 @@ TEST(Artifacts, FlushDurableCoversBytesAndName) {
   EXPECT_FALSE(fs::exists(buffer::Spool(rig->dir).incoming(name)));
 }
 
+TEST(Artifacts, WhatLiesInTheSpoolIsCountedOnceByTheNextOwner) {
+  Folder root;
+  {
+    auto rig = Rig::open(root.path);
+    const base::Uid run = rig->start_run("r");
+    for (int i = 0; i < 20; ++i) put(rig.get(), run, std::to_string(i), std::string(1'000, static_cast<char>('a' + i)));
+    ASSERT_TRUE(rig->drain->flush(Level::durable, Millis(20'000)).ok());
+    ASSERT_TRUE(rig->close().ok());
+  }
+  ::usleep(20'000);  // the clock of files goes in ticks
+  auto rig = Rig::open(root.path);
+  const base::Uid run = rig->start_run("again");
+  put(rig.get(), run, "more", std::string(500, 'z'));  // perhaps before the drain has counted
+  ASSERT_TRUE(rig->drain->flush(Level::durable, Millis(20'000)).ok());
+  EXPECT_EQ(rig->control->spool_bytes.load(), 20'500u);
+  ASSERT_TRUE(rig->close().ok());
+}
+
 TEST(Artifacts, MissingAndCutBytesAreLostAndSaidSo) {
   Folder root;
   auto rig = Rig::open(root.path);

@@ -1,11 +1,17 @@
 """Artifacts out: a C++ program logs files, also offline; MLflow 3.x and 2.22 before a folder and 3.x before an S3 server
 hold every byte of them, read back by the official Python client; a run ends when its files are there; a server that goes
-away, lost answers and SIGKILL in the middle leave the same state."""
+away, lost answers and SIGKILL in the middle leave the same state.
+
+MLOPS_EACH_FAULT=1 tries all five faults at each request of the scripted session, else one of them at every second one,
+other ones on each server."""
 
 import hashlib
 import json
 import os
+import pathlib
 import random
+import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,6 +22,7 @@ import pytest
 
 import proxy
 import servers
+from rest import Rest
 from scenario import Scenario
 from test_store import mlflow3_s3, random_file, s3  # noqa: F401 (fixtures)
 
@@ -88,25 +95,6 @@ def test_live_delivery_ends_the_run_after_its_files(build, mlflow3, tmp_path, ex
     assert got["status"] == "FINISHED"
 
 
-@pytest.mark.parametrize("kind", ["mlflow3", "mlflow2"])
-@pytest.mark.parametrize("how", ["drop_response", "lose_request"])
-def test_a_lost_message_at_each_request(build, request, tmp_path, experiment, kind, how):
-    server = request.getfixturevalue(kind)
-    files = tmp_path / "files"
-    (files / "d").mkdir(parents=True)
-    for name in ("a", "b b", "d/c"):
-        random_file(files / name, 5_000, seed=len(name))
-    for index in range(0, 14, 2):
-        name = f"{experiment}-{index}"
-        with proxy.FaultProxy(server.uri, faults={index: getattr(proxy, how)()}) as between:
-            s = Scenario(build, tmp_path / str(index), between.uri)
-            s.train("start", name, "lost", "id", "run", "files", files, "end", "finished")
-            s.sync()
-        run = Scenario(build, tmp_path / str(index), server.uri).server_run(name, s.id("run"))
-        assert run.status == "FINISHED", index
-        assert official(server, run.run_id, tmp_path / f"back{index}", kind)["files"] == tree(files), index
-
-
 class PartCounter:
     """In front of the S3 server: which part of which upload began to arrive how often."""
 
@@ -148,8 +136,6 @@ class PartCounter:
 
 
 def test_sigkill_in_a_multipart_upload_sends_no_recorded_part_again(build, mlflow3, s3, tmp_path, experiment):  # noqa: F811
-    from rest import Rest
-
     bucket = "kills"
     s3.make_bucket(bucket)
     counter = PartCounter(s3.port)
@@ -203,3 +189,206 @@ def test_a_server_that_is_away_in_the_middle(build, tmp_path, experiment):
         assert official(server, run.run_id, tmp_path / "back")["files"] == tree(files)
     finally:
         server.stop()
+
+
+def test_a_trainer_that_is_killed_after_its_calls(build, mlflow3, tmp_path, experiment):
+    """SIGKILL right after the last call returned: what was accepted is delivered, files that are moved or gone since too."""
+    s = Scenario(build, tmp_path, mlflow3.uri)
+    files = make_files(tmp_path / "files", small=100)
+    process = s.start("start", experiment, "killed", "id", "run", "files", files, "kill")
+    assert process.wait(120) == -signal.SIGKILL
+    want = tree(files)
+    for path in files.rglob("*"):
+        if path.is_file():
+            path.write_bytes(b"somebody else's now")
+    s.sync()
+    run = s.server_run(experiment, s.id("run"))
+    got = official(mlflow3, run.run_id, tmp_path / "back")
+    assert got == {"files": want, "status": "KILLED"}
+
+
+def test_kills_while_ten_thousand_files_are_logged_and_delivered(build, mlflow3, tmp_path, experiment):
+    """MLOPS_MANY_FILES=10000 is the whole of it. A trainer and then a delivery killed in the middle; each file once in effect."""
+    s = Scenario(build, tmp_path, mlflow3.uri)
+    count = int(os.environ.get("MLOPS_MANY_FILES", "1000"))
+    files = tmp_path / "files"
+    for i in range(count):
+        path = files / f"d{i % 7}" / f"f{i:05}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(f"{i} ".encode() * (i % 40))
+    s.train("start", experiment, "many", "id", "run", "files", files, "end", "finished", "flush", "durable", 300_000, seconds=600)
+    for _ in range(2):
+        process = s.start_mlops("sync", "--to", mlflow3.uri)
+        time.sleep(1)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    s.sync(seconds=900)
+    run = s.server_run(experiment, s.id("run"))
+    got = official(mlflow3, run.run_id, tmp_path / "back")
+    assert got["files"] == tree(files) and got["status"] == "FINISHED"
+
+
+def test_artifacts_of_attached_processes(build, mlflow3, tmp_path, experiment):
+    """No file is named as its folder: MLflow's client does not download guest/guest."""
+    s = Scenario(build, tmp_path, mlflow3.uri)
+    for name in ("owner", "guest"):
+        random_file(tmp_path / name, 300_000, seed=ord(name[0]))
+    go = tmp_path / "go"
+    owner = s.start("start", experiment, "shared", "id", "run", "file", tmp_path / "owner", ".", "await", go, "end", "finished")
+    until = time.monotonic() + 60
+    while not (tmp_path / "run").exists():
+        assert time.monotonic() < until and owner.poll() is None
+        time.sleep(0.01)
+    run_id = s.id("run")
+    s.train("attach", run_id, "file", tmp_path / "guest", "attached", "end", "finished")
+    s.mlops("artifacts", "put", tmp_path / "guest", "--run", run_id, "--path", "by/command")
+    go.touch()
+    assert owner.wait(60) == 0
+    s.sync()
+    run = s.server_run(experiment, run_id)
+    got = official(mlflow3, run.run_id, tmp_path / "back")
+    have = {name: tree(tmp_path)[name] for name in ("owner", "guest")}
+    assert got == {"files": {"owner": have["owner"], "attached/guest": have["guest"], "by/command/guest": have["guest"]},
+                   "status": "FINISHED"}
+
+
+def test_put_by_the_command_and_verified(build, mlflow3, tmp_path, experiment):
+    s = Scenario(build, tmp_path, mlflow3.uri)
+    files = make_files(tmp_path / "files", small=3)
+    run_id = s.mlops("run", "start", "--experiment", experiment).strip()
+    mark = s.mark()
+    s.mlops("artifacts", "put", tmp_path / "nothing", "--run", run_id, rc=3)
+    assert "nothing" in s.said(mark) and len(s.said(mark).strip().splitlines()) <= 2
+    done = json.loads(s.mlops("artifacts", "put", files, "--run", run_id, "--json"))
+    assert done == {"run": run_id, "accepted": 1}
+    s.mlops("artifacts", "put", files / "plain.bin", "--run", run_id, "--path", "logs")
+    s.mlops("run", "end", "--run", run_id)
+    counted = json.loads(s.mlops("sync", "--to", mlflow3.uri, "--dry-run", "--json"))
+    assert (counted["files_waiting"], counted["runs"]) == (len(tree(files)) + 1, 1)
+    assert f"{len(tree(files)) + 1} files" in s.mlops("sync", "--to", mlflow3.uri, "--dry-run")
+    s.sync()
+    assert json.loads(s.mlops("sync", "--to", mlflow3.uri, "--dry-run", "--json"))["files_waiting"] == 0
+    run = s.server_run(experiment, run_id)
+    want = {**tree(files), "logs/plain.bin": tree(files)["plain.bin"]}
+    assert official(mlflow3, run.run_id, tmp_path / "back")["files"] == want
+
+    verify = ["verify", run_id, "--to", mlflow3.uri]
+    report = json.loads(s.mlops(*verify, "--artifacts", "--json"))
+    assert report["ok"] and report["files_checked"] == len(want) and report["files_waiting"] == 0
+    assert f"{len(want)} files compared by size and digest" in s.mlops(*verify, "--artifacts")
+    there = mlflow3.folder / "artifacts" / run.artifact_uri.removeprefix("mlflow-artifacts:/")
+    held = (there / "plain.bin").read_bytes()
+    (there / "plain.bin").write_bytes(bytes(len(held)))
+    assert json.loads(s.mlops(*verify, "--json"))["ok"]  # by size
+    report = json.loads(s.mlops(*verify, "--artifacts", "--json", rc=1))
+    assert [(d["kind"], "digest" in d["what"]) for d in report["differences"]] == [("altered", True)]
+    (there / "plain.bin").write_bytes(held[:-1])
+    assert "altered: artifact plain.bin" in s.mlops(*verify, rc=1)
+    (there / "plain.bin").unlink()
+    assert "missing: artifact plain.bin" in s.mlops(*verify, rc=1)
+
+
+@pytest.mark.parametrize("parts", ["on", "off"])
+def test_multipart_on_and_off(build, mlflow3_s3, s3, tmp_path, experiment, parts):  # noqa: F811
+    big = random_file(tmp_path / "big", 70_000_001)
+    refuse = lambda r: proxy.answer(501, "not here") if parts == "off" and "/mpu/" in r.path else None  # noqa: E731
+    with proxy.FaultProxy(mlflow3_s3.uri, rule=refuse) as between:
+        s = Scenario(build, tmp_path, between.uri)
+        s.train("start", experiment, "big", "id", "run", "file", big, "a b", "end", "finished")
+        s.sync()
+        whole = [r.path for r in between.log if r.method == "PUT"]
+        assert len(whole) == (1 if parts == "off" else 0), whole
+        assert any("/mpu/complete/" in r.path for r in between.log) == (parts == "on")
+    run = Scenario(build, tmp_path, mlflow3_s3.uri).server_run(experiment, s.id("run"))
+    got = official(mlflow3_s3, run.run_id, tmp_path / "back")
+    assert got == {"files": {"a b/big": tree(tmp_path)["big"]}, "status": "FINISHED"}
+    assert not s3.uploads("mlf")
+
+
+def test_a_bucket_that_is_missing_and_credentials_that_expired(build, mlflow3, s3, tmp_path, experiment):  # noqa: F811
+    bucket = "later-" + experiment[-8:].lower()
+    Rest(mlflow3.uri).call("POST", "experiments/create", {"name": experiment, "artifact_location": f"s3://{bucket}/x"})
+    file = random_file(tmp_path / "file", 5_000)
+    s = Scenario(build, tmp_path, mlflow3.uri, env=s3.env())
+    s.train("start", experiment, "refused", "id", "run", "file", file, ".", "points", 1, 1, 5, 0, 1, "end", "finished")
+    mark = s.mark()
+    expired = {"AWS_SESSION_TOKEN": "expired-token"}
+    s.mlops("sync", "--to", mlflow3.uri, "--deadline", 5, env=expired, rc=None)
+    assert s.last_rc != 0 and "AWS_SESSION_TOKEN" in s.said(mark), s.said(mark)
+    run = s.server_run(experiment, s.id("run"))
+    assert run.status == "RUNNING" and len(Rest(mlflow3.uri).points(run)) == 5  # its points did not wait
+    s.sync(rc=None)
+    stuck = s.mlops("stuck")
+    assert "artifact file" in stuck and "bucket does not exist" in stuck, stuck
+    assert s.server_run(experiment, s.id("run")).status == "FINISHED"
+    s3.make_bucket(bucket)
+    s.mlops("stuck", "retry", "--all", rc=None)
+    s.sync()
+    got = official(mlflow3, run.run_id, tmp_path / "back", env=s3.server_env())
+    assert got["files"] == {"file": tree(tmp_path)["file"]}
+    assert "artifact file" not in s.mlops("stuck")
+
+
+FAULTS = [proxy.drop_response(), proxy.lose_request(), proxy.cut_response(), proxy.answer(500, "oops"),
+          proxy.answer(503, "busy", Retry_After="0")]
+
+
+def state_of(server, experiment, name, uid):
+    """All that the server holds of the session, without what a server numbers: read by REST and from the disk."""
+    rest = Rest(server.uri)
+    run = rest.by_uid(experiment, uid)
+    found = rest.call("GET", "registered-models/get", name=name)["registered_model"]
+    versions = rest.call("GET", "model-versions/search", filter=f"name='{name}'", max_results=100).get("model_versions", [])
+    folder = pathlib.Path(server.stored) / run.artifact_uri.removeprefix("mlflow-artifacts:/").split("/")[0]
+    files = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            where = re.sub(r"m-[0-9a-f]{32}", "MODEL", str(path.relative_to(folder)).replace(run.run_id, "RUN"))
+            ours = path.name in ("MLmodel", "mlops-manifest.json")  # they name the model and the time
+            assert where not in files
+            files[where] = "" if ours else hashlib.sha256(path.read_bytes()).hexdigest()
+    tags = lambda v: sorted(re.sub("[0-9a-f]{32}", "UID", t["key"]) for t in v.get("tags", []))  # noqa: E731
+    return {
+        "status": run.status, "params": run.params, "files": files, "runs": len(rest.runs(experiment)),
+        "points": sorted((key, step, str(value)) for key, _, step, value in rest.points(run).elements()),
+        "aliases": sorted((a["alias"], str(a["version"])) for a in found.get("aliases", [])), "model tags": tags(found),
+        "versions": [(str(v["version"]), v.get("run_id") == run.run_id, v["status"], tags(v)) for v in versions],
+    }
+
+
+@pytest.mark.parametrize("kind", ["mlflow3_s3", "mlflow2"])
+def test_a_session_with_each_fault_at_each_request(build, request, tmp_path, experiment, kind):
+    """Three artifacts, one in parts, a model, registered, aliased, promoted: whatever happens to one request, the server
+    holds the same in the end."""
+    server = request.getfixturevalue(kind)
+    server.stored = str(server.folder / "artifacts")
+    files = tmp_path / "files"
+    (files / "d").mkdir(parents=True)
+    for name in ("a", "d/c"):
+        random_file(files / name, 5_000, seed=len(name))
+    random_file(files / "big", 1_000)
+    if kind == "mlflow3_s3":
+        server.stored = str(request.getfixturevalue("s3").folder / "buckets" / "mlf" / "root")
+        random_file(files / "big", (64 << 20) + 1)
+    random_file(tmp_path / "weights.bin", 3_000)
+
+    def session(tag, faults):
+        s = Scenario(build, tmp_path / tag, server.uri)
+        name = f"{experiment}-{tag}"
+        s.train("start", name, "lost", "id", "run", "param", "lr", 1, "special", "m", "files", files, "model", "net",
+                tmp_path / "weights.bin", name, "end", "finished")
+        with proxy.FaultProxy(server.uri, faults=faults) as between:
+            s.mlops("sync", "--to", between.uri)
+            count = len(between.log)
+        state = state_of(server, name, name, s.id("run"))
+        shutil.rmtree(tmp_path / tag)
+        return state, count
+
+    wanted, count = session("none", {})
+    assert wanted["status"] == "FINISHED" and [a for a, _ in wanted["aliases"]] == ["candidate", "champion"]
+    assert len(wanted["versions"]) == 1 and count > 15
+    each = os.environ.get("MLOPS_EACH_FAULT")
+    for index in range(count) if each else range(len(kind) % 2, count, 2):
+        for fault in range(len(FAULTS)) if each else [(index // 2 + len(kind)) % len(FAULTS)]:
+            state, _ = session(f"{index}-{fault}", {index: FAULTS[fault]})
+            assert state == wanted, (index, FAULTS[fault])

@@ -225,8 +225,12 @@ def test_the_example_from_end_to_end(build, server, tmp_path, name):
     assert got.returncode == 0, got.stdout + got.stderr
     m = official(server.uri, name)[name]
     assert sorted(m["versions"]) == ["1", "2"] and m["aliases"] == {"champion": "1"}
-    assert all(re.search(r"/artifacts/model$", v["source"]) and v["run_id"] for v in m["versions"].values()), m
+    place = "^models:/m-" if server.kind == "mlflow3" else r"/artifacts/line$"
+    for v in m["versions"].values():
+        assert re.search(place, v["source"]) and v["run_id"] and re.fullmatch("[0-9a-f]{64}", v["tags"]["mlops.manifest"]), m
     assert "version 2 serves\n" in got.stdout and "version 1 serves again\n" in got.stdout
+    served = re.findall(r"^version (\d), every file as it was logged: f\(2\) = (\S+)$", got.stdout, re.M)
+    assert served == [("2", "6.000"), ("1", "6.000")], got.stdout
 
 
 def test_gate(s, name):

@@ -186,6 +186,27 @@ TEST(Lane, AnAttachedRunWaitsForItsOwnerAndSendsNoStatus) {
   EXPECT_EQ(rig.server.runs.size(), 1u);
 }
 
+TEST(Lane, AnAttachedRunThatGuessedItsExperimentLearnsItFromTheOwnersSlot) {
+  Rig rig(Server::Age::v3_17);
+  rig.buffer->write(uid(1)).attach("Default").points(series("rank1", 0, 10));
+  Client client(&rig.server, 99);
+  std::string experiment, id;
+  model::Op spec;
+  spec.key = "e";
+  ASSERT_EQ(client.create_experiment(spec, &experiment).verdict, Verdict::ok);
+  ASSERT_EQ(client.create_run(experiment, model::Op{}, {{"mlops.uid", uid(1).hex()}}, &id).verdict, Verdict::ok);
+  std::atomic<bool> said{false};
+  EngineOptions options = rig.options();
+  options.experiment_of = [&](const base::Uid& run) {
+    return said && run == uid(1) ? std::string("e") : std::string();
+  };
+  std::unique_ptr<Engine> engine = rig.start(options);
+  EXPECT_EQ(engine->wait_idle(Millis(100)).code(), StatusCode::deadline_exceeded);
+  said = true;  // the owner's first beat
+  ASSERT_TRUE(engine->wait_idle(Millis(5'000)).ok());
+  EXPECT_EQ(only(rig).points.size(), 10u);
+}
+
 TEST(Lane, AResumedRunIsReopenedAndEndsOnce) {
   Rig rig(Server::Age::v3_17);
   rig.buffer->write(uid(1)).start("e", "n").end(RunStatus::failed, 1);

@@ -43,6 +43,8 @@ constexpr char kVerbs[] =
     "special METRIC | same METRIC TIMES T_MS | closed METRIC (log through a handle after end)\n"
     "file FILE FOLDER | files FOLDER  artifacts: one, below FOLDER (. : the root); all below FOLDER\n"
     "register MODEL COUNT  versions of it, offline too\n"
+    "model NAME FILE REGISTERED  a logged model of one file, a version of it, aliases candidate and (promoted) "
+    "champion\n"
     "flush buffered|durable|delivered MS | sleep MS | await FILE (until it is there) | health FILE | end STATUS | "
     "close\n"
     "detach-thread LANE N\n"
@@ -270,6 +272,8 @@ class Trainer {
       closed();
     else if (v == "register")
       register_versions();
+    else if (v == "model")
+      log_model();
     else if (v == "file") {
       const std::string file = next(), below = next();
       check(current().log_artifact(file, below == "." ? "" : below), "log_artifact");
@@ -430,6 +434,21 @@ class Trainer {
       const mlops::Result<mlops::Pending> made = registry.create_version(name, "s3://bucket/" + std::to_string(i));
       check(made.ok() ? mlops::Status() : made.status(), "create_version");
     }
+  }
+
+  void log_model() {
+    const std::string name = next(), file = next(), registered = next();
+    const auto must = [](const auto& result, const char* what) {
+      check(result.ok() ? mlops::Status() : result.status(), what);
+      return *result;
+    };
+    const mlops::LoggedModel model = must(current().log_model(name, {{file}}), "log_model");
+    mlops::RegisterOptions options;
+    options.logged_model = model.id();
+    const mlops::Pending version = must(current().register_model("", registered, options), "register_model");
+    const mlops::Registry registry = client_->registry();
+    must(registry.set_alias(registered, "candidate", version), "set_alias");
+    must(registry.promote(registered, version, "champion"), "promote");
   }
 
   void flush() {

@@ -76,6 +76,8 @@ def tracking_uri() -> str:
 
 def _target(uri: str) -> tuple[str, str]:
     """-> (root, server): each empty where it is for the library to find."""
+    if uri.startswith(("mlops+http://", "mlops+https://")):  # as the plug-in for MLflow's client calls a server
+        uri = uri[len("mlops+") :]
     if uri.startswith("mlops:"):
         parts = urlsplit(uri)
         if parts.netloc:

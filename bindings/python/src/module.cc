@@ -23,6 +23,7 @@
 #include "hot.h"
 #include "mlops/mlops.h"
 #include "numbers.h"
+#include "plugin.h"
 #include "reading.h"
 #include "registry.h"
 #include "waiting.h"
@@ -93,6 +94,8 @@ mlops::RunOptions run_options(const py::dict& given) {
       options.attach_id = value.cast<std::string>();
     else if (name == "parent_id")
       options.parent_id = value.cast<std::string>();
+    else if (name == "start_ms")
+      options.start_ms = value.cast<std::int64_t>();
     else if (name == "note")
       options.note = value.cast<std::string>();
     else if (name == "tags")
@@ -149,11 +152,11 @@ void add_client(py::module_& module) {
           py::arg("name"), py::arg("tags"), py::arg("artifact_location"))
       .def(
           "end_run",
-          [](const Client& self, const std::string& id, const std::string& status) {
+          [](const Client& self, const std::string& id, const std::string& status, std::int64_t end_ms) {
             const mlops::RunStatus ends = status_of(status);
-            check(without_gil([&] { return self.end_run(id, ends); }));
+            check(without_gil([&] { return self.end_run(id, ends, end_ms); }));
           },
-          py::arg("run_id"), py::arg("status"))
+          py::arg("run_id"), py::arg("status"), py::arg("end_ms") = 0)
       .def(
           "flush",
           [](const Client& self, Level level, double seconds) {
@@ -213,12 +216,14 @@ void add_run(py::module_& module) {
              });
              return id;
            })
-      .def("end",
-           [](RunHandle& self, const std::string& status) {
-             const mlops::RunStatus ends = status_of(status);
-             self.set_ended();
-             run_call(self, [&](mlops::Run& run) { return run.end(ends); });
-           })
+      .def(
+          "end",
+          [](RunHandle& self, const std::string& status, std::int64_t end_ms) {
+            const mlops::RunStatus ends = status_of(status);
+            self.set_ended();
+            run_call(self, [&](mlops::Run& run) { return run.end(ends, end_ms); });
+          },
+          py::arg("status"), py::arg("end_ms") = 0)
       .def("leave",
            [](RunHandle& self) {
              self.set_ended();
@@ -253,6 +258,7 @@ PYBIND11_MODULE(_core, module) {
   add_registry(module);
   add_reading(module);
   add_delivery(module);
+  add_plugin(module);
   add_command(module);
 }
 

@@ -11,6 +11,7 @@ import tempfile
 def use_mlops(root):
     import mlops
 
+    os.environ.pop("MLFLOW_TRACKING_URI", None)  # MLflow's set_tracking_uri leaves its own there
     mlops.set_tracking_uri("mlops:" + root)
     with mlops.start_run() as run:
         for step in range(1000):
