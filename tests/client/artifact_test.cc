@@ -204,15 +204,18 @@ TEST(Artifact, FileThatChangesWhileItIsCopiedIsNoticed) {
     }
     ::close(fd);
   });
-  int noticed = 0, whole = 0;
-  for (int i = 0; i < 5; ++i) {
+  int noticed = 0, whole = 0, other = 0;
+  for (int i = 0; i < 200 && noticed < 3; ++i) {  // on a busy machine the writer may not get to write meanwhile
     const Status s = open.run.log_artifact(dir / "log");
-    noticed += s.code() == StatusCode::failed_precondition && s.message().find("changed") != std::string_view::npos;
-    whole += s.ok();
+    if (s.code() == StatusCode::failed_precondition && s.message().find("changed") != std::string_view::npos) {
+      ++noticed;
+    } else {
+      ++(s.ok() ? whole : other);
+    }
   }
   stop = true;
   writer.join();
-  EXPECT_EQ(noticed + whole, 5);
+  EXPECT_EQ(other, 0);
   EXPECT_GT(noticed, 0);  // no reflinks where tests run; there every copy is of one moment
   EXPECT_TRUE(open.run.log_artifact(dir / "log").ok());
   ASSERT_TRUE(open.settle().ok());
