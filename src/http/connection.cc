@@ -500,6 +500,11 @@ class CurlConnection final : public Connection {
   Status tls_status(CURLcode code, const char* why) const {
     const std::string where = uri_.text() + ": ";
     const std::string cause = scrub(*why ? why : curl_easy_strerror(code), {});
+    if (code == CURLE_SSL_CACERT_BADFILE && credentials_.ca_file.empty())
+      return {StatusCode::failed_precondition,
+              where + "the server's TLS certificate cannot be checked (" + cause +
+                  "); this machine has no CA bundle: install ca-certificates, or name a PEM file in "
+                  "MLFLOW_TRACKING_SERVER_CERT_PATH"};
     if (code == CURLE_SSL_CACERT_BADFILE)
       return {StatusCode::failed_precondition,
               where + "the CA file '" + credentials_.ca_file + "' cannot be used (" + cause +

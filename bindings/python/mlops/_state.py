@@ -11,6 +11,7 @@ import atexit
 import os
 import sys
 import threading
+import time
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -162,13 +163,25 @@ def adopt(run_id: str) -> None:
         _left_open.discard(run_id)
 
 
+def _wait_for(run_id: str, uri: str | None) -> _core.RunSummary:
+    """A run that another process has just started is there with its first beat."""
+    deadline = time.monotonic() + 2
+    while True:
+        try:
+            return reader(uri).run(run_id)
+        except NotFound:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(0.02)
+
+
 def handle_for(run_id: Any, uri: str | None = None) -> _core.RunHandle:
     """The open run of that id, else one joined to it that logs and sends no status."""
     run_id = name(run_id, "run_id")
     for known in (open_runs.get(run_id), attached.get(run_id)):
         if known is not None and not known.ended:
             return known
-    summary = reader(uri).run(run_id)
+    summary = _wait_for(run_id, uri)
     known = open_runs.get(summary.id)
     if known is not None and not known.ended:
         return known
