@@ -447,10 +447,10 @@ def job(arguments, running):
     plot(histories)
     experiment = rest.experiment_id(EXPERIMENT)
     if arguments.serve:
-        say(f"look at it: {server.uri}/#/experiments/{experiment} (Ctrl-C stops the server)")
+        say(f"look at it: {server.uri}/#/experiments/{experiment}/runs (Ctrl-C stops the server)")
     else:
         say("look at it in a browser: ./scripts/quickstart --serve, then open "
-            f"{server.uri}/#/experiments/{experiment}")
+            f"{server.uri}/#/experiments/{experiment}/runs")
     for fault in faults:
         say(f"WRONG: {fault}")
     return server, start_seconds, accepted, delivered, not faults and accepted == delivered
