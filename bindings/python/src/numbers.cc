@@ -146,10 +146,10 @@ bool to_double_slow(PyObject* value, PyObject* metric, double* out) noexcept {
     return false;
   }
   PyObject* number = value == Py_None || PyComplex_Check(value) ? nullptr : PyNumber_Float(value);
-  if (number == nullptr && PyErr_Occurred() && PyErr_ExceptionMatches(PyExc_TypeError) &&
-      PyObject_HasAttrString(value, "item")) {
-    PyErr_Clear();  // an array of one element, of any number of dimensions
-    PyObject* item = PyObject_CallMethod(value, "item", nullptr);
+  if (number == nullptr && PyErr_Occurred() && PyErr_ExceptionMatches(PyExc_TypeError)) {
+    PyErr_Clear();             // nothing may be asked while an exception is set
+    PyObject* item = nullptr;  // of an array of one element, of any number of dimensions
+    if (PyObject_HasAttrString(value, "item") != 0) item = PyObject_CallMethod(value, "item", nullptr);
     if (item != nullptr && (PyFloat_Check(item) || PyLong_Check(item))) number = PyNumber_Float(item);
     Py_XDECREF(item);
   }
