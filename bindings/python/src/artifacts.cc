@@ -209,6 +209,12 @@ void add_artifacts(py::module_& module) {
       },
       py::arg("run"), py::arg("fields"), py::arg("tags"), py::arg("context"));
   module.def(
+      "log_model_input",
+      [](RunHandle& run, const std::string& model_id) {
+        logged(run, [&](mlops::Run& to) { return to.log_model_input(model_id); });
+      },
+      py::arg("run"), py::arg("model_id"));
+  module.def(
       "file_dataset",
       [](const std::string& name, const std::string& file) {
         return fields_of(take(without_gil([&] { return mlops::file_dataset(name, file); })));

@@ -23,7 +23,6 @@
 #include "hot.h"
 #include "mlops/mlops.h"
 #include "numbers.h"
-#include "plugin.h"
 #include "reading.h"
 #include "registry.h"
 #include "waiting.h"
@@ -258,7 +257,6 @@ PYBIND11_MODULE(_core, module) {
   add_registry(module);
   add_reading(module);
   add_delivery(module);
-  add_plugin(module);
   add_command(module);
 }
 

@@ -55,20 +55,20 @@ class RunFiles(ArtifactRepository):
     def _files(self) -> dict[str, tuple[str, int, str, str]]:
         """{path: (path, size, file, lost)} of what is in the buffer."""
         reader = self.store._reader()
-        return {one[0]: one for one in _core.plugin_files(reader, self.where.run_id)}
+        return {one[0]: one for one in _core.files_of(reader, self.where.run_id)}
 
     @plainly
     def log_artifact(self, local_file: str, artifact_path: str | None = None) -> None:
         verify_artifact_path(artifact_path)
         os.stat(local_file)  # what is not there is a FileNotFoundError, as in MLflow's own
         run = self.store._run(self.where.run_id)
-        _core.plugin_log_file(run.handle, os.fspath(local_file), self._path(artifact_path))
+        _core.log_file(run.handle, os.fspath(local_file), self._path(artifact_path))
 
     @plainly
     def log_artifacts(self, local_dir: str, artifact_path: str | None = None) -> None:
         verify_artifact_path(artifact_path)
         run = self.store._run(self.where.run_id)
-        _core.plugin_log_folder(run.handle, os.fspath(local_dir), self._path(artifact_path))
+        _core.log_folder(run.handle, os.fspath(local_dir), self._path(artifact_path))
 
     @plainly
     def list_artifacts(self, path: str | None = None) -> list[FileInfo]:

@@ -17,8 +17,9 @@ def log_dataset(handle: Any, used: Any) -> None:
     one = used.dataset
     tags = {tag.key: tag.value for tag in used.tags or []}
     context = tags.pop(_CONTEXT, "")
-    row = (one.name, one.digest, one.source_type, one.source, one.schema or "", one.profile or "", list(tags.items()))
+    names = ("name", "digest", "source_type", "source", "schema", "profile")
+    fields = {name: getattr(one, name) or "" for name in names}
     try:
-        _core.plugin_log_dataset(handle, row, context)
+        _core.log_input(handle, fields, list(tags.items()), context)
     except InvalidArgument as error:
         _log.warning("dataset %r of run %s will not be delivered: %s", one.name, handle.id, error)

@@ -60,7 +60,7 @@ class Uses(Buffered, RestStore):
             log_dataset(run.handle, one)
         for one in models or []:
             if one.model_id not in self._models:
-                _core.plugin_log_model_input(run.handle, one.model_id)
+                _core.log_model_input(run.handle, one.model_id)
         self._note(run.handle.id, 0, [one for one in datasets or [] if (one.dataset.name, one.dataset.digest) not in known])
         self._note(run.handle.id, 1, models)
 
