@@ -7,6 +7,7 @@
 
 #include "base/base.h"
 #include "base/place.h"
+#include "client/attached_files.h"
 #include "drain/slot.h"
 
 namespace mlops::client {
@@ -76,6 +77,8 @@ void Core::starter_main() {
     options.experiment_of = [this](const base::Uid& run) {
       return drain::experiment_of(base::root_of_slot(slot_dir), run);
     };
+    options.files_elsewhere = [this, attached = std::make_shared<client::AttachedFiles>(want.destination.name)](
+                                  const base::Uid& run) { return attached->wait_for(slot_dir, run); };
     Result<std::unique_ptr<sync::Engine>> engine = sync::Engine::start(std::move(options));
     lock.lock();
     if (engine.ok()) {
