@@ -16,17 +16,6 @@ _ANSWER_SECONDS = 30.0  # for a server's answer to a write; it goes on waiting i
 
 
 @dataclass
-class RegisteredModel:
-    name: str
-    description: str = ""
-    creation_timestamp: int = 0  #: milliseconds since 1970
-    last_updated_timestamp: int = 0
-    tags: dict[str, str] = field(default_factory=dict)
-    aliases: dict[str, str] = field(default_factory=dict)  #: alias: version
-    latest_versions: list[ModelVersion] = field(default_factory=list)
-
-
-@dataclass
 class ModelVersion:
     name: str
     version: str  #: empty while it waits for delivery
@@ -39,8 +28,8 @@ class ModelVersion:
     user_id: str = ""
     creation_timestamp: int = 0
     last_updated_timestamp: int = 0
-    tags: dict[str, str] = field(default_factory=dict)
-    aliases: list[str] = field(default_factory=list)
+    tags: dict[str, str] = field(default_factory=dict[str, str])
+    aliases: list[str] = field(default_factory=list[str])
     pending: _core.Pending | None = field(default=None, repr=False, compare=False)
 
     def wait(self, timeout: float = 300.0) -> ModelVersion:
@@ -51,12 +40,25 @@ class ModelVersion:
         return self
 
 
+@dataclass
+class RegisteredModel:
+    name: str
+    description: str = ""
+    creation_timestamp: int = 0  #: milliseconds since 1970
+    last_updated_timestamp: int = 0
+    tags: dict[str, str] = field(default_factory=dict[str, str])
+    aliases: dict[str, str] = field(default_factory=dict[str, str])  #: alias: version
+    latest_versions: list[ModelVersion] = field(default_factory=list[ModelVersion])
+
+
 def _model(row: dict[str, Any]) -> RegisteredModel:
-    return RegisteredModel(**{**row, "tags": dict(row["tags"]), "aliases": dict(row["aliases"])})
+    fields: dict[str, Any] = {**row, "tags": dict(row["tags"]), "aliases": dict(row["aliases"])}
+    return RegisteredModel(**fields)
 
 
 def _version(row: dict[str, Any]) -> ModelVersion:
-    return ModelVersion(**{**row, "tags": dict(row["tags"]), "aliases": list(row["aliases"])})
+    fields: dict[str, Any] = {**row, "tags": dict(row["tags"]), "aliases": list(row["aliases"])}
+    return ModelVersion(**fields)
 
 
 def _registry(uri: str | None = None) -> _core.Registry:

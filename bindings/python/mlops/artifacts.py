@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, cast
 
 from . import _core, _files, _state, fluent
 from ._files import FileInfo
@@ -107,7 +107,7 @@ def log_model(
     MLflow then loads. registered_model_name: a new version of that model, too.
     """
     handle = _handle(run_id)
-    several = list(path) if isinstance(path, (list, tuple)) else [path]
+    several: list[Any] = list(cast(Any, path)) if isinstance(path, (list, tuple)) else [path]
     files: list[tuple[str, str]] = []
     for one in several:
         place = _files._place(one, "path")

@@ -10,11 +10,9 @@ from types import TracebackType
 from typing import Any, Literal, overload
 
 from . import _core, _state
+from ._core import log_metric as log_metric, log_metrics as log_metrics  # as: exported from here
 from .entities import Experiment, Run, RunData, RunInfo, ViewType, data_of, info_of
 from .exceptions import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, Unimplemented, WrongType
-
-log_metric = _core.log_metric
-log_metrics = _core.log_metrics
 
 SEARCH_MAX_RESULTS_PANDAS = 100_000
 _DEFAULT = "Default"
