@@ -45,6 +45,10 @@ std::string count_text(std::uint64_t count) {
   return digits;
 }
 
+std::string counted(std::uint64_t count, const char* noun) {
+  return count_text(count) + " " + noun + (count == 1 ? "" : "s");
+}
+
 std::string bytes_text(std::uint64_t bytes) {
   const char* units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
   double value = static_cast<double>(bytes);
@@ -90,16 +94,6 @@ std::string duration_text(std::int64_t ms) {
 std::string status_text(const RunSummary& run) {
   const bool gone = run.status == RunStatus::running && !run.live && !run.left_open;
   return std::string(run_status_name(run.status)) + (gone ? " (process gone)" : "") + (run.deleted ? " (deleted)" : "");
-}
-
-bool lower_is_better(std::string_view metric) {
-  std::string name(metric);
-  for (char& c : name) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-  for (const char* word : {"loss", "err", "mse", "mae", "perplexity", "ppl", "nll", "time", "latency", "duration",
-                           "seconds", "_ms", "cost", "wer", "cer", "fid", "bpb"}) {
-    if (name.find(word) != std::string::npos) return true;
-  }
-  return false;
 }
 
 const char* level_state_text(LaneState state) {
