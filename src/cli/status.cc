@@ -74,12 +74,15 @@ int print(const Common& common) {
     std::printf("\n%s\n  state      %s\n  delivered  %s points\n  waiting    %s\n", d.uri.c_str(),
                 level_state_text(d.state), count_text(d.delivered).c_str(), count_text(d.waiting).c_str());
     if (d.files_delivered != 0 || d.files_waiting != 0) {
-      std::printf("  files      %s delivered (%s), %s waiting (%s)\n", count_text(d.files_delivered).c_str(),
-                  bytes_text(d.file_bytes_delivered).c_str(), count_text(d.files_waiting).c_str(),
-                  bytes_text(d.file_bytes_waiting).c_str());
+      std::string files = counted(d.files_delivered, "file") + " delivered";
+      if (d.files_delivered != 0) files += " (" + bytes_text(d.file_bytes_delivered) + ")";
+      if (d.files_waiting != 0) {
+        files += ", " + count_text(d.files_waiting) + " waiting (" + bytes_text(d.file_bytes_waiting) + ")";
+      }
+      std::printf("  files      %s\n", files.c_str());
     }
     if (d.dead_letters != 0) {
-      std::printf("  refused    %s records, %s of them points: `mlops stuck`\n", count_text(d.dead_letters).c_str(),
+      std::printf("  refused    %s, %s of them points: `mlops stuck`\n", counted(d.dead_letters, "record").c_str(),
                   count_text(d.dropped).c_str());
     }
     if (!d.last_error.ok()) std::printf("  last error %s\n", d.last_error.to_string().c_str());

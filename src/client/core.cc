@@ -144,8 +144,9 @@ Status Core::flush_delivered(std::int64_t until, const base::Uid& run) {
       const bool stuck = engine->parked() > 0 && engine->wait_idle(Millis(0)).ok();
       if (stuck || millis_left(until) == 0 || closing.load()) {
         const DestinationHealth health = engine->health();
-        std::string words = std::to_string(open.size()) + " run(s) are not fully delivered to " + health.uri + " (" +
-                            std::to_string(health.waiting) + " points wait)";
+        std::string words = std::to_string(open.size()) + (open.size() == 1 ? " run is" : " runs are") +
+                            " not fully delivered to " + health.uri + " (" + std::to_string(health.waiting) +
+                            " points of all runs in this process's slot wait for it)";
         if (!health.last_error.ok()) words += "; last error: " + std::string(health.last_error.message());
         return Status(stuck ? StatusCode::failed_precondition : StatusCode::deadline_exceeded, std::move(words));
       }
