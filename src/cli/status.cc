@@ -34,7 +34,7 @@ void print_json(const std::string& root, const Health& h) {
     out.field("retries", d.retries).field("requests", d.requests).field("bytes_sent", d.bytes_sent);
     out.field("lag_seconds", d.lag_seconds).key("last_error");
     put_status(d.last_error, &out);
-    out.field("advice", advice(d)).end_object();
+    out.field("reached", d.reached).field("advice", advice(d)).end_object();
   }
   out.end_array().end_object();
   std::printf("%s\n", out.text().c_str());
@@ -102,7 +102,7 @@ Command status_command() {
       R"("buffer": {"code", "message"}, "destinations": [{"name", "uri", "state", "delivered", "waiting", )"
       R"("dead_letters", "dropped", "files_delivered", "file_bytes_delivered", "files_waiting", "file_bytes_waiting", )"
       R"("retries", "requests", "bytes_sent", "lag_seconds", "last_error": {"code", "message"}, )"
-      R"("advice"}]})";
+      R"("reached", "advice"}]})";
   command.examples = {{"mlops status", "how it stands, and what to do about it"},
                       {"mlops status --json | jq .destinations", "the same, for a script"}};
   command.run = print;

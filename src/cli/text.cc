@@ -115,6 +115,13 @@ const char* level_state_text(LaneState state) {
 }
 
 std::string advice(const DestinationHealth& destination) {
+  // Credentials that are refused, and a server that asks for patience, say that something is there.
+  const bool away = destination.last_error.code() != StatusCode::permission_denied &&
+                    destination.last_error.code() != StatusCode::resource_exhausted;
+  if (!destination.reached && away && !destination.last_error.ok()) {
+    return "never reached; a typo? `mlops remote remove " + destination.name +
+           "` forgets it; else nothing is lost: delivery goes on when it is there, or with `mlops sync`";
+  }
   switch (destination.last_error.code()) {
     case StatusCode::ok:
       return destination.waiting == 0 ? "" : "run `mlops sync`, or start the trainer again with the tracking URI set";

@@ -270,6 +270,7 @@ void Core::add_health(Health* out) {
     known->requests += h.requests;
     known->bytes_sent += h.bytes_sent;
     known->lag_seconds = std::max(known->lag_seconds, h.lag_seconds);
+    known->reached = known->reached || h.reached;
     known->deliverer_here = known->deliverer_here && h.deliverer_here;
     if (h.state > known->state) known->state = h.state;
     if (known->last_error.ok()) known->last_error = h.last_error;

@@ -168,9 +168,15 @@ TEST_F(Command, SyncCountsWhatItCannotDeliver) {
   const Answer real = ask("sync --json --deadline 2 --to http://127.0.0.1:9" + at());
   EXPECT_EQ(real.code, kUnavailable) << real.out;
   EXPECT_NE(real.out.find("\"waiting\":10"), std::string::npos) << real.out;
+  EXPECT_NE(real.out.find("forgets it again"), std::string::npos) << real.out;
+  EXPECT_NE(ask("status --json" + at()).out.find("\"destinations\":[]"), std::string::npos);
+  EXPECT_EQ(ask("remote add lab http://127.0.0.1:9" + at()).code, 0);  // who names it means it
+  const Answer named = ask("sync --json --deadline 2 --to lab" + at());
+  EXPECT_NE(named.out.find("Never reached; a typo? `mlops remote remove lab`"), std::string::npos) << named.out;
   const Answer status = ask("status --json" + at());
   EXPECT_EQ(status.code, kDifferences);
   EXPECT_NE(status.out.find("\"waiting\":10"), std::string::npos) << status.out;
+  EXPECT_NE(status.out.find("\"reached\":false"), std::string::npos) << status.out;
 }
 
 }  // namespace
