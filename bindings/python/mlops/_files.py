@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
-from typing import Any
 
 from . import _core, _state
+from ._records import record
 from .exceptions import Error, FailedPrecondition, InvalidArgument, NotFound, Unavailable, Unimplemented, WrongType
 
+TYPE_CHECKING = False  # typing is 1 MiB that nobody needs at run time
+if TYPE_CHECKING:
+    from typing import Any
 
-@dataclass(frozen=True)
+
+@record(frozen=True)
 class FileInfo:
     """An artifact: a file or a folder of a run."""
 
@@ -214,6 +217,21 @@ def inputs(run: _core.RunHandle, dataset: Any, context: Any = None, tags: Any = 
     _core.log_input(run, said, _state.pairs(tags, "tag"), _path(context, "context"))
 
 
+_used: set[tuple[str, str, str]] = set()  # run, name and digest of datasets that points were measured on
+
+
+def used(run: _core.RunHandle, dataset: Any) -> dict[str, str]:
+    """A point of the run was measured on it, so the run used it: logged once. -> its fields."""
+    if not hasattr(dataset, "to_dict"):
+        raise WrongType(f"dataset must be one of mlops.data or mlflow.data, not {type(dataset).__name__}")
+    said = {key: value for key, value in dataset.to_dict().items() if isinstance(value, str)}
+    one = (run.id, said.get("name", ""), said.get("digest", ""))
+    if one not in _used:
+        inputs(run, dataset)
+        _used.add(one)
+    return said
+
+
 # Reading: what is in this root first, then what a server has.
 
 
@@ -336,6 +354,14 @@ class Files:
 
     def log_table(self, run_id: str, data: Any, artifact_file: str) -> None:
         table(_state.handle_for(run_id, self._uri), data, artifact_file)
+
+    def load_table(
+        self, experiment_id: str, artifact_file: str, run_ids: list[str] | None = None, extra_columns: list[str] | None = None
+    ) -> Any:
+        from . import _frames, fluent
+
+        path = _state.name(artifact_file, "artifact_file")
+        return _frames.table(path, run_ids, extra_columns, fluent._experiment_of(experiment_id), self._uri)
 
     def log_inputs(self, run_id: str, datasets: Any = None, models: Any = None) -> None:
         """A list of datasets, or of MLflow's DatasetInput entities."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 from . import _core, _files, _state, fluent
 from ._files import FileInfo
 from .exceptions import InvalidArgument, Unimplemented
+
+TYPE_CHECKING = False  # typing is 1 MiB that nobody needs at run time
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["FileInfo", "download_artifacts", "list_artifacts", "load_dict", "load_text"]
 
@@ -130,6 +133,7 @@ def log_model(
         _state.pairs(metadata, "metadata entry"),
         list(requirements or []),
     )
+    _state.models[model.uid] = model
     if registered_model_name is not None:
         _core.register_model(handle, "", _state.name(registered_model_name, "registered_model_name"), "", [], model.uid)
     return model

@@ -4,16 +4,19 @@ kept."""
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass
-from typing import Any
 
 from . import _core, _state
+from ._records import record
 from .exceptions import WrongType
+
+TYPE_CHECKING = False  # typing is 1 MiB that nobody needs at run time
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["Dataset", "from_file", "from_numpy", "from_pandas"]
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Dataset:
     """What log_input takes; texts are JSON where MLflow's are."""
 
@@ -25,7 +28,7 @@ class Dataset:
     profile: str = ""
 
     def to_dict(self) -> dict[str, str]:
-        return asdict(self)
+        return dict(vars(self))
 
 
 def from_file(path: Any, name: str | None = None) -> Dataset:
