@@ -219,8 +219,11 @@ Answer classify(Expect expect, const http::Response& response, Form form, std::s
                  form, error_code, message),
         response);
   }
+  // A text 503 is a switched-off endpoint only where MLflow says so; a proxy's "Service Unavailable" is a bad moment,
+  // and an ability given up for it would stay given up.
+  const bool switched_off = status == 503 && form == Form::text && message.find("disabled") != message.npos;
   const bool missing = (status == 404 && error_code != "RESOURCE_DOES_NOT_EXIST") || status == 405 || status == 501;
-  if (expect == Expect::optional && (missing || (status == 503 && form == Form::text)))
+  if (expect == Expect::optional && (missing || switched_off))
     return answer(Verdict::unsupported, StatusCode::unimplemented,
                   describe(response, "this server does not have that endpoint", form, error_code, message), response);
   if (status == 503 && response.retry_after_ms >= 0)

@@ -170,6 +170,11 @@ TEST(Classify, Answers) {
        Expect::optional},
       {"optional endpoint, 405", 405, "", "", Verdict::unsupported, StatusCode::unimplemented, "endpoint",
        Expect::optional},
+      {"optional endpoint, switched off", 503, kTextType,
+       "Endpoint: /api/3.0/mlflow/workspaces disabled because the server is running without workspaces support.",
+       Verdict::unsupported, StatusCode::unimplemented, "endpoint", Expect::optional},
+      {"optional endpoint, a bad moment", 503, kTextType, "busy", Verdict::ambiguous, StatusCode::unavailable,
+       "read back", Expect::optional},
       {"501", 501, kJsonType, error("NOT_IMPLEMENTED", "Multipart upload is not supported"), Verdict::unsupported,
        StatusCode::unimplemented, "cannot do it"},
       // Limits.

@@ -10,6 +10,7 @@ import sys
 
 from . import _core, _state
 from ._records import record
+from ._typing import cast
 from .exceptions import Error, FailedPrecondition, InvalidArgument, NotFound, Unavailable, Unimplemented, WrongType
 
 TYPE_CHECKING = False  # typing is 1 MiB that nobody needs at run time
@@ -33,10 +34,10 @@ def _path(value: Any, what: str) -> str:
 def _place(value: Any, what: str) -> str:
     """A file or folder of this machine."""
     try:
-        found = os.fspath(value)
+        found = os.fsdecode(value)
     except TypeError:
         raise WrongType(f"{what} must be a path, not {type(value).__name__}") from None
-    return _state.name(os.fsdecode(found), what)
+    return _state.name(found, what)
 
 
 def file(run: _core.RunHandle, local_path: Any, artifact_path: Any = None) -> None:
@@ -61,7 +62,7 @@ def stream(run: _core.RunHandle, source: Any, artifact_file: Any) -> None:
     data = source.read() if hasattr(source, "read") else source
     if not isinstance(data, (bytes, bytearray, memoryview)):
         raise WrongType(f"stream must be open for reading bytes, not {type(source).__name__}")
-    _core.log_bytes(run, bytes(data), _state.name(artifact_file, "artifact_file"))
+    _core.log_bytes(run, bytes(cast("Any", data)), _state.name(artifact_file, "artifact_file"))
 
 
 def dictionary(run: _core.RunHandle, value: Any, artifact_file: Any) -> None:
@@ -167,7 +168,7 @@ _tables: dict[tuple[str, str], dict[str, list[Any]]] = {}  # by run and path: a 
 
 
 def _column(name: str, values: list[Any]) -> tuple[str, str, list[Any]]:
-    kinds = {type(one) for one in values if one is not None}
+    kinds: set[type[Any]] = {type(one) for one in values if one is not None}
     if kinds <= {bool} and None not in values:
         return name, "bool", values
     if kinds <= {int} and None not in values:
@@ -193,12 +194,13 @@ def table(run: _core.RunHandle, data: Any, artifact_file: Any) -> None:
         data = data.to_dict(orient="list")
     if not isinstance(data, dict):
         raise WrongType(f"data must be a dictionary of columns or a DataFrame, not {type(data).__name__}")
+    given: dict[Any, Any] = cast("Any", data)
     columns: dict[str, list[Any]] = {}
-    for name, values in data.items():
+    for name, values in given.items():
         if hasattr(values, "tolist"):
             values = values.tolist()
-        several = isinstance(values, (list, tuple))
-        plain = [one.item() if hasattr(one, "item") and not isinstance(one, str) else one for one in (values if several else [values])]
+        several: list[Any] = list(cast("Any", values)) if isinstance(values, (list, tuple)) else [values]
+        plain = [one.item() if hasattr(one, "item") and not isinstance(one, str) else one for one in several]
         columns[_state.text(name, "a column's name")] = plain
     before = _tables.get((run.id, path))
     if before is not None:
@@ -368,8 +370,10 @@ class Files:
         if models:
             raise Unimplemented("log_inputs(models=…): not in this release; use the mlflow package")
         handle = _state.handle_for(run_id, self._uri)
-        for one in datasets or []:
-            labels = {tag.key: tag.value for tag in getattr(one, "tags", None) or []}
+        given: list[Any] = datasets or []
+        for one in given:
+            tags: list[Any] = getattr(one, "tags", None) or []
+            labels = {tag.key: tag.value for tag in tags}
             context = labels.pop("mlflow.data.context", None)
             inputs(handle, getattr(one, "dataset", one), context, labels)
 

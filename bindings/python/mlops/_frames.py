@@ -62,13 +62,12 @@ def table(path: str, run_ids: list[str] | None, extra_columns: list[str] | None,
         warnings.warn(f"not each of these runs has the table {path!r}: the others are left out", stacklevel=3)
     if not having:
         raise NotFound(f"no run of experiment {experiment!r} here has the table {path!r}")
-    frames = []
+    frames: list[Any] = []
     for one in having:
         with tempfile.TemporaryDirectory() as folder:
             frame = pandas.read_json(_files.downloaded(one.id, path, folder, uri), orient="split")
-        row = runs([one]).iloc[0] if extra_columns else {}
         for column in extra_columns or []:
-            frame[f"{column}_" if column in frame else column] = row[column]
+            frame[f"{column}_" if column in frame else column] = runs([one]).iloc[0][column]
         frames.append(frame)
     return pandas.concat(frames, ignore_index=True)
 

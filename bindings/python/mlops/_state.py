@@ -63,7 +63,7 @@ def set_tracking_uri(uri: Any) -> None:
     if uri is None or uri == "":
         _uri = None
         return
-    if isinstance(uri, os.PathLike):
+    if hasattr(uri, "__fspath__"):
         uri = f"mlops:{os.fspath(uri)}"
     uri = name(uri, "the tracking URI")
     _target(uri)

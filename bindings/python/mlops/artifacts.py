@@ -6,6 +6,7 @@ import os
 
 from . import _core, _files, _state, fluent
 from ._files import FileInfo
+from ._typing import cast
 from .exceptions import InvalidArgument, Unimplemented
 
 TYPE_CHECKING = False  # typing is 1 MiB that nobody needs at run time
@@ -110,7 +111,7 @@ def log_model(
     MLflow then loads. registered_model_name: a new version of that model, too.
     """
     handle = _handle(run_id)
-    several = list(path) if isinstance(path, (list, tuple)) else [path]
+    several: list[Any] = list(cast("Any", path)) if isinstance(path, (list, tuple)) else [path]
     files: list[tuple[str, str]] = []
     for one in several:
         place = _files._place(one, "path")

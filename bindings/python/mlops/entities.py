@@ -148,8 +148,8 @@ class RunData:
 class RunInputs:
     """Datasets and models a run read: they are on the server, and not read back here."""
 
-    dataset_inputs: list[Any] = field(default_factory=list)
-    model_inputs: list[Any] = field(default_factory=list)
+    dataset_inputs: list[Any] = field(default_factory=list[object])
+    model_inputs: list[Any] = field(default_factory=list[object])
 
 
 class Run:
@@ -245,7 +245,7 @@ class Experiment:
     name: str
     artifact_location: str | None = None
     lifecycle_stage: str = LifecycleStage.ACTIVE
-    tags: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict[str, str])
     creation_time: int | None = None  #: the start of its first run here
     last_update_time: int | None = None  #: the start of its newest run here
 

@@ -8,6 +8,7 @@ import threading
 import time
 
 from . import _core, _files, _state
+from ._core import log_metric as log_metric, log_metrics as log_metrics  # as: exported from here
 from .entities import Experiment, Run, RunData, RunInfo, ViewType, data_of, info_of
 from .exceptions import AlreadyExists, Error, FailedPrecondition, InvalidArgument, NotFound, Unimplemented, WrongType
 
@@ -15,9 +16,6 @@ TYPE_CHECKING = False  # typing is 1 MiB that nobody needs at run time
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any, Literal, overload
-
-log_metric = _core.log_metric
-log_metrics = _core.log_metrics
 
 SEARCH_MAX_RESULTS_PANDAS = 100_000
 _DEFAULT = "Default"
