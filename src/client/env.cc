@@ -269,10 +269,11 @@ Result<std::string> resolve_uri(const std::string& given, const Environment& env
   Result<std::string> checked = http::check_uri(uri);
   if (checked.ok()) return checked;
   const bool word = ledger::check_remote_name(uri).ok();
-  return Status(checked.status().code(),
-                std::string(given.empty() ? "MLFLOW_TRACKING_URI: " : "tracking URI: ") +
-                    std::string(checked.status().message()) +
-                    (word ? "; nor is it the name of a remote here (" + where_names_are(root) + ")" : std::string()));
+  std::string wrong(checked.status().message());  // "tracking URI '…': …"
+  if (given.empty() && wrong.compare(0, 12, "tracking URI") == 0) wrong.replace(0, 12, "MLFLOW_TRACKING_URI");
+  return Status(
+      checked.status().code(),
+      wrong + (word ? "; nor is it the name of a remote here (" + where_names_are(root) + ")" : std::string()));
 }
 
 Result<Options> complete_options(Options o, const Environment& environment) {
