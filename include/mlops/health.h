@@ -36,7 +36,11 @@ struct DestinationHealth {
   bool reached = false;  ///< it has once answered as an MLflow server; else its address may be mistyped
 };
 
-/// Always: accepted = delivered + merged + dropped + waiting, per destination.
+/// Counts are those of all processes that had this slot. Always, per destination: accepted = delivered + merged +
+/// dropped["quota"] + its own dropped + waiting. Under the other reasons are points that were never accepted: on a run
+/// that has ended (`closed`), of an invalid name or time (`invalid`), above a full journal (`journal_full`), or not
+/// readable in a dead process's journal (`damaged`). They are counted by the beat: what SIGKILL leaves uncounted of
+/// them is of the last half second.
 struct Health {
   Status buffer;               ///< failed while the database cannot be written; the journal holds on meanwhile
   std::uint64_t accepted = 0;  ///< points taken into the journal and collected by the drain

@@ -81,6 +81,7 @@ class OwnBuffer final : public StoreFace<Buffer> {
       // Numbers of threads are four bytes: the last key of this writer is prefix and four 0xFF.
       batch.erase_range(prefix, prefix + std::string(5, '\xFF'));
     }
+    if (!beat.drops.empty()) batch.put(kDropsKey, encode_drops(beat.drops));
     batch.put(kBeatKey, encode_beat(beat.beat));
     MLOPS_POINT("buffer.write");
     if (Status s = kv->write(batch); !s.ok()) return s;
@@ -104,6 +105,16 @@ class OwnBuffer final : public StoreFace<Buffer> {
     if (s.ok()) s = decode_beat(bytes, &beat);
     if (!s.ok()) return s;
     return beat;
+  }
+
+  Result<Drops> drops() const override {
+    std::string bytes;
+    Drops drops;
+    Status s = store_.kv()->get(kDropsKey, &bytes);
+    if (s.code() == StatusCode::not_found) return drops;
+    if (s.ok()) s = decode_drops(bytes, &drops);
+    if (!s.ok()) return s;
+    return drops;
   }
 
   Status bump_generation() override {

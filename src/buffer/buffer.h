@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -78,6 +79,10 @@ struct ArtifactRow {
   FileRow file;
 };
 
+/// Points that a slot did not take, by reason, in all processes that had it: closed, invalid, journal_full, damaged.
+/// Those above the quota are counted by their runs.
+using Drops = std::map<std::string, std::uint64_t>;
+
 /// Read side. Thread-safe.
 class Reader {
  public:
@@ -122,6 +127,7 @@ struct Beat {
   /// Artifact bytes that are hashed now, or lost. Those the database does not know (evicted meanwhile) are passed over.
   /// An artifact record among `ops` makes its own row, without a beat.
   std::vector<FileRow> files;
+  Drops drops;  // all of them; empty: unchanged
 };
 
 /// What no row names any more: its file can go from the spool.
@@ -157,6 +163,7 @@ class Buffer : public Reader {
   virtual Status sync() = 0;                   // fsync of the WAL
   /// Of the newest write, by whichever node and clock; 0: none is known.
   virtual Result<std::uint64_t> newest_beat() const = 0;
+  virtual Result<Drops> drops() const = 0;
   virtual Status bump_generation() = 0;
   /// Calls `take` for the bytes of the records that end after `from_seq`, in order, until it returns false: as they lie
   /// in the database, damaged ones too (those end where the next one begins, the last of them after one number).

@@ -220,6 +220,23 @@ Status decode_beat(std::string_view bytes, std::uint64_t* beat) {
   return {};
 }
 
+std::string encode_drops(const Drops& drops) {
+  pb::DropsRow row;
+  for (const auto& [reason, count] : drops) {
+    pb::DropsRow::Drop* drop = row.add_drops();
+    drop->set_reason(reason);
+    drop->set_count(count);
+  }
+  return row.SerializeAsString();
+}
+Status decode_drops(std::string_view bytes, Drops* drops) {
+  pb::DropsRow row;
+  if (Status s = parse(bytes, &row, "drops"); !s.ok()) return s;
+  drops->clear();
+  for (const pb::DropsRow::Drop& drop : row.drops()) (*drops)[drop.reason()] += drop.count();
+  return {};
+}
+
 std::string encode_cursor(const model::JournalCursor& cursor) {
   pb::CursorRow row;
   row.set_segment(cursor.segment);

@@ -11,7 +11,7 @@
 namespace mlops::buffer {
 
 inline constexpr std::uint32_t kDatabaseFormat = 1;
-inline constexpr std::string_view kIdentityKey = "i", kBeatKey = "b";
+inline constexpr std::string_view kIdentityKey = "i", kBeatKey = "b", kDropsKey = "n";
 
 /// "<room>/<uid>": room is one of r p e s c d f a.
 std::string uid_key(char room, const Uid& uid);
@@ -40,6 +40,8 @@ std::string encode_metric(const MetricRow& row);  // without its number
 Status decode_metric(std::string_view bytes, MetricRow* row);
 std::string encode_beat(std::uint64_t beat);  // 8 bytes, big-endian
 Status decode_beat(std::string_view bytes, std::uint64_t* beat);
+std::string encode_drops(const Drops& drops);
+Status decode_drops(std::string_view bytes, Drops* drops);
 std::string encode_cursor(const model::JournalCursor& cursor);  // without writer and thread
 Status decode_cursor(std::string_view bytes, model::JournalCursor* cursor);
 std::string encode_file(const FileRow& row);  // without its name

@@ -7,6 +7,7 @@
 
 #include "base/base.h"
 #include "base/place.h"
+#include "client/attached_files.h"
 #include "drain/slot.h"
 
 namespace mlops::client {
@@ -76,6 +77,8 @@ void Core::starter_main() {
     options.experiment_of = [this](const base::Uid& run) {
       return drain::experiment_of(base::root_of_slot(slot_dir), run);
     };
+    options.files_elsewhere = [this, attached = std::make_shared<client::AttachedFiles>(want.destination.name)](
+                                  const base::Uid& run) { return attached->wait_for(slot_dir, run); };
     Result<std::unique_ptr<sync::Engine>> engine = sync::Engine::start(std::move(options));
     lock.lock();
     if (engine.ok()) {
@@ -246,6 +249,7 @@ void Core::add_health(Health* out) {
   out->spool_bytes += d.spool_bytes;
   out->artifacts_waiting += d.artifacts_waiting;
   out->artifacts_lost += d.artifacts_lost;
+  for (const auto& [reason, count] : d.dropped_before) dropped(reason.c_str(), count);
   dropped("damaged", d.dropped_damaged);
   dropped("quota", d.dropped_quota);
   dropped("invalid", d.dropped_invalid);

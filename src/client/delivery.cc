@@ -16,6 +16,7 @@
 #include "base/base.h"
 #include "base/place.h"
 #include "buffer/outbox.h"
+#include "client/attached_files.h"
 #include "client/core.h"
 #include "client/delivery_target.h"
 #include "client/lifecycle.h"
@@ -158,6 +159,9 @@ class Deliverer {
   Status look_for_slots() {
     Result<std::vector<drain::SlotInfo>> slots = drain::find_slots(target_.root);
     if (!slots.ok()) return slots.status();
+    // Slots that are attached first: what is left in their journals is known before the owner's slot ends the run.
+    std::stable_partition(slots->begin(), slots->end(),
+                          [this](const drain::SlotInfo& slot) { return attached_.any(slot.dir); });
     for (const drain::SlotInfo& slot : *slots) {
       if (placing_.network) doubt(slot);
       const auto known = works_.find(slot.dir);
@@ -303,6 +307,7 @@ class Deliverer {
     }
     work->durable_beat = options.durable_beat;
     options.experiment_of = [this](const base::Uid& run) { return drain::experiment_of(target_.root, run); };
+    options.files_elsewhere = [this, dir = work->dir](const base::Uid& run) { return attached_.wait_for(dir, run); };
     Result<ledger::Ledger::Snapshot> before = ledger::Ledger::read(work->dir, target_.destination.name);
     work->makes_ledger = before.status().code() == StatusCode::not_found;
     if (before.ok()) {
@@ -553,6 +558,7 @@ class Deliverer {
   std::int64_t start_;
   const std::shared_ptr<sync::Turnstile> turnstile_ = std::make_shared<sync::Turnstile>(kAtOnce);
   const std::shared_ptr<sync::Turnstile> upload_turnstile_ = std::make_shared<sync::Turnstile>(kFilesAtOnce);
+  AttachedFiles attached_{target_.destination.name};
   std::map<std::string, std::unique_ptr<Work>> works_;
   std::map<std::string, std::int64_t> settled_;  // free slots with nothing left to do, and when they last changed
   struct Left {

@@ -282,8 +282,9 @@ Result<Options> complete_options(Options o, const Environment& environment) {
   if (!root.ok()) return root.status();
   o.root = *root;
   Result<std::string> uri = resolve_uri(o.tracking_uri, environment, o.root);
-  if (!uri.ok()) return uri.status();
-  o.tracking_uri = *uri;
+  // A variable that names no server of ours is no matter to a client that delivers nowhere.
+  if (!uri.ok() && (o.deliver || !o.tracking_uri.empty())) return uri.status();
+  o.tracking_uri = uri.ok() ? *uri : std::string();
   if (o.deliver && is_no(environment.deliver)) o.deliver = false;
   if (o.host.empty()) o.host = environment.host;
   if (o.host.empty()) o.host = base::host_name();

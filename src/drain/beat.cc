@@ -77,8 +77,14 @@ Status Worker::write_some(bool* more) {
 
   const bool moved = std::any_of(all.begin(), all.end(), [](const auto& s) { return s->moved; });
   artifacts_.take();
-  if (!runs_.anything() && !moved && !sources_.has_gone() && !artifacts_.anything()) return {};
+  buffer::Drops drops = this->drops();
+  const bool dropped = drops != drops_written_;
+  if (!runs_.anything() && !moved && !sources_.has_gone() && !artifacts_.anything() && !dropped) return {};
   buffer::Beat beat;
+  if (dropped) {
+    say_drops(drops);
+    beat.drops = drops;
+  }
   runs_.pack(++beat_, &beat);
   sources_.describe(&beat);
   artifacts_.describe(&beat);
@@ -90,6 +96,7 @@ Status Worker::write_some(bool* more) {
     for (const buffer::Beat::RunPart& part : beat.runs) outlet_->touch(part.row.uid);
     for (const buffer::FileRow& row : beat.files) outlet_->touch(row);
   }
+  drops_written_ = std::move(drops);
   artifacts_.written(beat);
   runs_.written(std::move(beat));
   bool pressure = false;
@@ -104,6 +111,39 @@ Status Worker::write_some(bool* more) {
   ++beats_;
   summary_dirty_ = true;
   return {};
+}
+
+buffer::Drops Worker::drops() const {
+  buffer::Drops all = drops_before_;
+  const auto add = [&all](const char* reason, std::uint64_t count) {
+    if (count > 0) all[reason] += count;
+  };
+  add("damaged", damaged_);
+  add("invalid", runs_.dropped_invalid());
+  if (writer_ != nullptr) {
+    const journal::WriterStats stats = writer_->stats();
+    add("closed", stats.dropped_closed);
+    add("journal_full", stats.dropped_full);
+    add("invalid", stats.dropped_invalid);
+  }
+  return all;
+}
+
+/// Once per process and reason: handles drop in nanoseconds and say nothing.
+void Worker::say_drops(const buffer::Drops& drops) {
+  const auto begins = [&](const char* reason, const char* words) {
+    const auto count = [reason](const buffer::Drops& all) {
+      const auto found = all.find(reason);
+      return found == all.end() ? 0 : found->second;
+    };
+    if (count(drops) > count(drops_before_) && count(drops_written_) == count(drops_before_))
+      base::log(base::LogLevel::warn, words);
+  };
+  begins("closed", "points logged on runs that have ended are dropped (reason closed); `mlops status` counts them");
+  begins("invalid", "points of invalid names or times are dropped (reason invalid); `mlops status` counts them");
+  begins("journal_full",
+         "points are dropped because the journal is full (reason journal_full); free disk space, or "
+         "raise Options::journal_mib");
 }
 
 Status Worker::beat() {

@@ -26,17 +26,8 @@ void Worker::write_summary(bool now) {
   counters.merged = totals.merged;
   counters.buffered = totals.stored;
   counters.durable = durable_points_;
-  const auto dropped = [&](const char* reason, std::uint64_t count) {
-    if (count > 0) counters.dropped.emplace_back(reason, std::to_string(count));
-  };
-  dropped("quota", totals.dropped);
-  dropped("damaged", damaged_);
-  dropped("invalid", runs_.dropped_invalid());
-  if (writer_ != nullptr) {
-    const journal::WriterStats stats = writer_->stats();
-    dropped("closed", stats.dropped_closed);
-    dropped("journal_full", stats.dropped_full);
-  }
+  for (const auto& [reason, count] : drops_written_) counters.dropped.emplace_back(reason, std::to_string(count));
+  if (totals.dropped > 0) counters.dropped.emplace_back("quota", std::to_string(totals.dropped));
   std::vector<buffer::SummaryEntry> entries;
   entries.reserve(runs_.all().size());
   for (const auto& run : runs_.all()) {

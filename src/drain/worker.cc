@@ -84,7 +84,12 @@ Status Worker::open() {
   runs_.set_history(buffer_.get());
   if (outlet_) outlet_->restart(runs_, buffer_->identity(), beat_);
   if (slot_->network && !outlet_) Outlet::clear(slot_->dir);
-  if (opened_at_ == 0) opened_at_ = base::steady_ms();
+  if (opened_at_ == 0) {  // reopened, it has this process's own drops
+    const Result<buffer::Drops> before = buffer_->drops();
+    if (!before.ok()) base::log(base::LogLevel::warn, "counters begin anew: " + before.status().to_string());
+    if (before.ok()) drops_before_ = drops_written_ = *before;
+    opened_at_ = base::steady_ms();
+  }
   last_sync_ = base::steady_ms();
   summary_dirty_ = true;
   shared_->facade->set(buffer_.get(), {});
@@ -194,6 +199,7 @@ void Worker::publish_stats() {
   s.dropped_damaged = damaged_;
   s.dropped_quota = totals.dropped;
   s.dropped_invalid = runs_.dropped_invalid();
+  s.dropped_before = drops_before_;
   const std::int64_t now = base::steady_ms();
   if (buffer_ && (last_disk_ == 0 || now - last_disk_ >= 1'000)) {
     last_disk_ = now;

@@ -48,6 +48,8 @@ class Worker {
   void take(Source* source, std::size_t most, bool* more);
   void end_dead_runs();
   Status sync();
+  buffer::Drops drops() const;
+  void say_drops(const buffer::Drops& drops);
 
   // upkeep.cc: what is done now and then.
   void write_summary(bool now);
@@ -78,6 +80,7 @@ class Worker {
   std::uint64_t beats_ = 0, fsyncs_ = 0, damaged_ = 0;
   std::uint64_t durable_points_ = 0, disk_bytes_ = 0;
   bool closing_ = false, over_quota_ = false, ticker_ = false, summary_dirty_ = false, hurry_ = false;
+  buffer::Drops drops_before_, drops_written_;
   bool dead_runs_open_ = true;  // some run may have been left by a dead process
   Status buffer_status_;
 

@@ -140,9 +140,12 @@ class CurlConnection final : public Connection {
 
   static std::size_t on_read(char* to, std::size_t, std::size_t most, void* self) {
     auto* connection = static_cast<CurlConnection*>(self);
+    const std::uint64_t at = connection->file_.at();
     const long got = connection->file_.read(to, most);
     if (got < 0) return CURL_READFUNC_ABORT;
-    if (connection->request_->progress) connection->request_->progress(connection->file_.at(), connection->received_);
+    const Request& request = *connection->request_;
+    if (request.sees && got > 0) request.sees(at, {to, static_cast<std::size_t>(got)});
+    if (request.progress) request.progress(connection->file_.at(), connection->received_);
     return static_cast<std::size_t>(got);
   }
 

@@ -21,6 +21,7 @@ const std::string kRunHex = "101112131415161718191a1b1c1d1e1f";
 TEST(GoldenRows, Keys) {
   const Uid run = uid_of(0x10);
   EXPECT_EQ(kIdentityKey, "i");
+  EXPECT_EQ(kDropsKey, "n");
   EXPECT_EQ(hex(uid_key('r', run)), "722f" + kRunHex);
   EXPECT_EQ(hex(metric_key(run, 258)), "732f" + kRunHex + "00000102");
   EXPECT_EQ(hex(record_key(run, 41)), "642f" + kRunHex + "0000000000000029");
@@ -64,6 +65,8 @@ TEST(GoldenRows, Rows) {
   EXPECT_EQ(hex(encode_metric(metric_row(1))),
             "0a086d65747269632f31100218082094b083c5986829000000000000d03f31000000000000d03f39000000000000e03f40084806");
   EXPECT_EQ(hex(encode_cursor({uid_of(0x40), 7, 1, 300})), "080110ac02");
+  EXPECT_EQ(hex(encode_drops({{"closed", 300}, {"invalid", 2}})),
+            "0a0b0a06636c6f73656410ac020a0b0a07696e76616c69641002");
   FileRow file;
   file.sha256 = std::string(32, '\x11');
   file.size = 300;

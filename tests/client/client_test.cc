@@ -222,6 +222,27 @@ TEST(Client, ClosedHandlesDropAndCount) {
   EXPECT_EQ(read_run(dir / "root", id).points, 1u);
 }
 
+// The slot's, not the process's: they were kept by the last one alone, and the invalid ones by none.
+TEST(Client, WhatWasDroppedStaysCountedWhenTheClientIsClosed) {
+  TempDir dir;
+  for (int i = 1; i <= 3; ++i) {
+    Client client = must_open(offline(dir / "root"));
+    mlops::Run run = client.start_run("dropping").value();
+    if (i == 2) continue;  // a clean one between them
+    Metric loss = run.metric("loss");
+    for (int k = 0; k < i; ++k) run.metric("no\nname").log(1.0, k);
+    ASSERT_TRUE(run.end().ok());
+    loss.log(2.0, 2);
+    ASSERT_TRUE(client.close().ok());
+    const auto left = Reader::open(dir / "root").value().health().value().dropped;
+    EXPECT_EQ(left, (std::map<std::string, std::uint64_t>{{"closed", (i + 1) / 2}, {"invalid", i == 1 ? 1 : 4}})) << i;
+  }
+  Client client = must_open(offline(dir / "root"));
+  EXPECT_TRUE(client.flush().ok());
+  EXPECT_EQ(client.health().dropped["invalid"], 4u);
+  EXPECT_EQ(client.health().accepted, 0u);
+}
+
 TEST(Client, TwoClientsShareOneRootAndTheLastOneClosesIt) {
   TempDir dir;
   Client a = must_open(offline(dir / "root"));

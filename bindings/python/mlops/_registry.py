@@ -4,29 +4,19 @@ delivered in order, exactly once; where a server is there, the call waits for it
 
 from __future__ import annotations
 
-import warnings
-from dataclasses import dataclass, field
-from typing import Any
-
 from . import _core, _state
+from ._records import field, record
 from .entities import PagedList
 from .exceptions import AlreadyExists, DeadlineExceeded, Error, InvalidArgument, NotFound, Unimplemented
+
+TYPE_CHECKING = False  # typing is 1 MiB that nobody needs at run time
+if TYPE_CHECKING:
+    from typing import Any
 
 _ANSWER_SECONDS = 30.0  # for a server's answer to a write; it goes on waiting in the buffer
 
 
-@dataclass
-class RegisteredModel:
-    name: str
-    description: str = ""
-    creation_timestamp: int = 0  #: milliseconds since 1970
-    last_updated_timestamp: int = 0
-    tags: dict[str, str] = field(default_factory=dict)
-    aliases: dict[str, str] = field(default_factory=dict)  #: alias: version
-    latest_versions: list[ModelVersion] = field(default_factory=list)
-
-
-@dataclass
+@record
 class ModelVersion:
     name: str
     version: str  #: empty while it waits for delivery
@@ -39,8 +29,8 @@ class ModelVersion:
     user_id: str = ""
     creation_timestamp: int = 0
     last_updated_timestamp: int = 0
-    tags: dict[str, str] = field(default_factory=dict)
-    aliases: list[str] = field(default_factory=list)
+    tags: dict[str, str] = field(default_factory=dict[str, str])
+    aliases: list[str] = field(default_factory=list[str])
     pending: _core.Pending | None = field(default=None, repr=False, compare=False)
 
     def wait(self, timeout: float = 300.0) -> ModelVersion:
@@ -51,12 +41,25 @@ class ModelVersion:
         return self
 
 
+@record
+class RegisteredModel:
+    name: str
+    description: str = ""
+    creation_timestamp: int = 0  #: milliseconds since 1970
+    last_updated_timestamp: int = 0
+    tags: dict[str, str] = field(default_factory=dict[str, str])
+    aliases: dict[str, str] = field(default_factory=dict[str, str])  #: alias: version
+    latest_versions: list[ModelVersion] = field(default_factory=list[ModelVersion])
+
+
 def _model(row: dict[str, Any]) -> RegisteredModel:
-    return RegisteredModel(**{**row, "tags": dict(row["tags"]), "aliases": dict(row["aliases"])})
+    fields: dict[str, Any] = {**row, "tags": dict(row["tags"]), "aliases": dict(row["aliases"])}
+    return RegisteredModel(**fields)
 
 
 def _version(row: dict[str, Any]) -> ModelVersion:
-    return ModelVersion(**{**row, "tags": dict(row["tags"]), "aliases": list(row["aliases"])})
+    fields: dict[str, Any] = {**row, "tags": dict(row["tags"]), "aliases": list(row["aliases"])}
+    return ModelVersion(**fields)
 
 
 def _registry(uri: str | None = None) -> _core.Registry:
@@ -92,6 +95,8 @@ def _done(pending: _core.Pending, uri: str | None, seconds: float = _ANSWER_SECO
     try:
         return _answer(pending.wait(seconds))
     except DeadlineExceeded:
+        import warnings
+
         warnings.warn(f"the registry's write {pending.id} waits: it is delivered when the server answers", stacklevel=4)
         return None
 

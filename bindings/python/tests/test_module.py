@@ -1,5 +1,6 @@
 """What is installed: one exported symbol, a quick import that brings nobody along, types that are true."""
 
+import json
 import os
 import pathlib
 import subprocess
@@ -61,6 +62,33 @@ def test_typed(tmp_path):
     stubs = subprocess.run([sys.executable, "-m", "mypy.stubtest", "--ignore-disjoint-bases", "--ignore-unused-allowlist",
                             "--allowlist", str(allowed), "mlops._core"], **common)
     assert stubs.returncode == 0, stubs.stdout
+
+
+def pyright(*words, folder):
+    done = subprocess.run([sys.executable, "-m", "pyright", "--pythonpath", sys.executable, "--outputjson", *words],
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder)
+    try:
+        return json.loads(done.stdout)
+    except json.JSONDecodeError:
+        raise AssertionError(f"exit {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}") from None
+
+
+def test_pyright_is_content():
+    """The package's source in pyright's strict mode, as [tool.pyright] of pyproject.toml has it."""
+    if not SOURCE.joinpath("bindings").exists():
+        pytest.skip("the source is not here")
+    said = pyright(folder=SOURCE)
+    assert said["summary"]["filesAnalyzed"] > 30
+    assert [f"{one['file']}:{one['range']['start']['line'] + 1}: {one['message']}" for one in said["generalDiagnostics"]] == []
+
+
+def test_a_user_of_pyright_sees_every_type(tmp_path):
+    """What is installed, as a py.typed library: nothing is left to be guessed or unknown, but in what stands on others' classes."""
+    said = pyright("--verifytypes", "mlops", "--ignoreexternal", folder=tmp_path)["typeCompleteness"]
+    exported = [one for one in said["symbols"] if one["isExported"]]
+    assert len(exported) > 400 and said["pyTypedPath"]
+    vague = [one["name"] for one in exported if not one["isTypeKnown"] or one["isTypeAmbiguous"]]
+    assert [name for name in vague if not name.startswith(("mlops.plugin.", "mlops.integrations."))] == []
 
 
 def test_a_typed_user_is_checked(tmp_path):

@@ -12,7 +12,7 @@ import functools
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
 import mlflow
@@ -80,7 +80,7 @@ _MLFLOWS = ("MLFLOW_RUN_ID", "MLFLOW_RUN_NAME", "MLFLOW_TRACKING_URI")
 
 
 @contextlib.contextmanager
-def without_mlflows() -> Iterator[None]:
+def without_mlflows() -> Generator[None, None, None]:
     """MLflow's client reads these itself; the buffer, which would too, reads the environment when it opens."""
     given = {name: os.environ.pop(name) for name in _MLFLOWS if name in os.environ}
     try:
@@ -156,7 +156,7 @@ class Buffer(Behind):
         except NotFound:
             return None
 
-    def _find(self, run_id: str) -> Any | None:
+    def _find(self, run_id: Any) -> Any | None:
         """The run of that id, ours or the server's, if the buffer has it."""
         reader = self._reader()
         if reader is None or not isinstance(run_id, str):

@@ -11,7 +11,7 @@ import contextlib
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any
 from urllib.parse import quote
 
@@ -35,7 +35,7 @@ BUFFER_NAME = "mlops.bufferName"  # tag of an experiment whose runs have another
 
 
 @contextlib.contextmanager
-def database(root: str) -> Iterator[str]:
+def database(root: str) -> Generator[str, None, None]:
     """The URI of MLflow's database of a root; one process at a time is inside, so that one makes it."""
     folder = os.path.join(root, ".mlflow")
     os.makedirs(folder, mode=0o700, exist_ok=True)
