@@ -34,7 +34,7 @@ Result<From> find_server(const DownloadOptions& options) {
   if (!root.ok()) return root.status();
   from.root = *root;
   if (base::exists(from.root)) {
-    Result<Target> target = find_target(options.root, options.from, options.credentials);
+    Result<Target> target = find_target(options.root, options.from, options.credentials, Purpose::reads, "--from");
     if (!target.ok()) return target.status();
     return From{target->root, target->destination.uri, target->destination.name, target->credentials};
   }

@@ -52,7 +52,7 @@ Count count_slot(const std::string& dir, const std::string& destination) {
   return count;
 }
 
-Status count_files(const std::string& dir, const std::string& destination, Count* count) {
+Status count_files(const std::string& dir, const std::string& destination, Count* count, const base::Uid* only) {
   Result<std::unique_ptr<buffer::Reader>> reader = view::open_beside(dir);
   if (!reader.ok()) return reader.status();
   Result<std::vector<model::RunRow>> runs = (*reader)->runs();
@@ -60,7 +60,7 @@ Status count_files(const std::string& dir, const std::string& destination, Count
   Result<ledger::Ledger::Snapshot> snapshot = ledger::Ledger::read(dir, destination);
   const buffer::Identity identity = (*reader)->identity();
   for (const model::RunRow& run : *runs) {
-    if (run.uid == model::kRegistry) continue;
+    if (run.uid == model::kRegistry || (only != nullptr && run.uid != *only)) continue;
     ledger::ArtifactPlace place;
     if (snapshot.ok()) {
       const auto known = snapshot->artifacts.find(run.uid);

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string>
 
+#include "base/uid.h"
 #include "mlops/status.h"
 
 namespace mlops::client {
@@ -16,7 +17,8 @@ struct Count {
 };
 /// All zero for a slot that has no summary that can be read.
 Count count_slot(const std::string& dir, const std::string& destination);
-/// Opens the slot's database beside whoever writes it.
-Status count_files(const std::string& dir, const std::string& destination, Count* count);
+/// Opens the slot's database beside whoever writes it. `only`: of this run.
+Status count_files(const std::string& dir, const std::string& destination, Count* count,
+                   const base::Uid* only = nullptr);
 
 }  // namespace mlops::client

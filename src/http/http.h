@@ -56,6 +56,8 @@ struct Request {
 
   std::optional<Elsewhere> elsewhere{};  // instead of path
   std::optional<FileRange> file{};       // instead of body
+  /// Is shown what goes out of `file`, in order; `offset` 0 again: libcurl sends it anew. Called on this thread.
+  std::function<void(std::uint64_t offset, std::string_view bytes)> sees{};
   /// Takes the body of a 200 or 206 piece by piece instead of Response::body; `head` has status and headers. False ends
   /// the exchange. Called on this thread.
   std::function<bool(const Response& head, std::string_view bytes)> sink{};

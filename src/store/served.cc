@@ -44,9 +44,7 @@ class Served final : public Store {
     request.method = http::Method::put;
     request.elsewhere = http::Elsewhere{url.url, {}, {}, false};
     request.headers = url.headers;
-    if (url.url.compare(0, 5, "http:") == 0)
-      if (std::string md5 = md5_of(body); !md5.empty()) request.headers.emplace_back("Content-MD5", std::move(md5));
-    return of_presigned(wire_.upload(std::move(request), body, progress), path);
+    return of_presigned(wire_.upload_presigned(request, body, progress), path);
   }
 
   bool can_multipart(std::uint64_t) const override { return false; }

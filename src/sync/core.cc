@@ -30,6 +30,7 @@ Core::Core(EngineOptions options, Parts parts)
   shared_.turnstile = options_.turnstile;
   shared_.slot_dir = options_.slot_dir;
   shared_.experiment_of = options_.experiment_of;
+  shared_.files_elsewhere = options_.files_elsewhere;
   shared_.model_root = [this](const base::Uid&, const base::Uid& model) { return model_root(*shared_.ledger, model); };
   shared_.model_place = [this](const base::Uid& model) { return model_place(*shared_.ledger, model); };
   shared_.watermark_key = watermark_key(options_.slot_dir);

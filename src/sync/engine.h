@@ -34,10 +34,13 @@ struct EngineOptions {
   std::function<bool()> lease_ok;               // asked before each request; empty = always
   /// The experiment of a run that another slot owns; empty when nobody knows yet. Empty: nobody ever does.
   std::function<std::string(const base::Uid& run)> experiment_of;
+  /// Whether other slots hold files of a run of this one that are not delivered: its end waits. Empty: nobody does.
+  std::function<bool(const base::Uid& run)> files_elsewhere;
   int max_connections = 4;
   std::shared_ptr<Turnstile> turnstile;         // shared by engines that deliver to one server; null: none
   std::shared_ptr<Turnstile> upload_turnstile;  // of files: they never wait in front of records
   std::function<const char*(const char*)> env;  // for stores that are not the tracking server's; empty: no variable
+  bool says_trouble = true;                     // warns of it in the log; false: whoever runs it says it
   Millis backoff_first{1'000}, backoff_most{300'000};
 };
 

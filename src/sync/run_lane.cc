@@ -215,7 +215,8 @@ Outcome RunLane::step(Remote& remote) {
   limits.attached = row->attached;
   if (shared_->artifacts_delivered) {
     limits.files_there = [this](std::uint64_t ticket) {
-      return shared_->artifacts_delivered(state_.run, base::Uid(), ticket);
+      return shared_->artifacts_delivered(state_.run, base::Uid(), ticket) &&
+             !(shared_->files_elsewhere && shared_->files_elsewhere(state_.run));
     };
   }
   auto gather = [&]() {

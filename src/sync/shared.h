@@ -51,6 +51,8 @@ struct Shared {
   std::function<Result<std::string>(const base::Uid& run, const base::Uid& model)> model_root;
   /// EngineOptions::experiment_of.
   std::function<std::string(const base::Uid&)> experiment_of;
+  /// EngineOptions::files_elsewhere.
+  std::function<bool(const base::Uid&)> files_elsewhere;
   /// Asked before each request: false when stopping, or the lease is lost. Nothing is sent then.
   std::function<bool()> may_send;
   std::shared_ptr<Turnstile> turnstile;  // null: none

@@ -66,7 +66,8 @@ void Uploads::see(const std::vector<model::RunRow>& rows) {
     }
     look(lock, row.uid, row.next_seq);
   }
-  start_workers();
+  start_worker();
+  work_cv_.notify_all();
 }
 
 /// `next_seq` was read before: every record below it is seen.
@@ -303,7 +304,7 @@ void Uploads::wake() {
     if (files->server_id.empty()) files->until = 0;
   }
   ++wakes_;
-  start_workers();
+  start_worker();
   work_cv_.notify_all();
 }
 
@@ -316,7 +317,7 @@ void Uploads::retry_now() {
     for (const auto& [due, seq] : files->later) files->ready.insert(seq);
     files->later.clear();
   }
-  start_workers();
+  start_worker();
   work_cv_.notify_all();
 }
 
@@ -348,7 +349,8 @@ bool Uploads::delivered(const base::Uid& run, const base::Uid& model, std::uint6
   const auto known = runs_.find(run);
   if (seen == looked_.end() || seen->second < row->next_seq || (known != runs_.end() && known->second->unready != 0)) {
     look(lock, run, row->next_seq);
-    start_workers();
+    start_worker();
+    work_cv_.notify_all();
     const auto now = looked_.find(run);
     if (now == looked_.end() || now->second < row->next_seq) return false;
   }

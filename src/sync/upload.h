@@ -152,7 +152,7 @@ class Uploads {
   bool job_of(RunFiles* files, std::int64_t now, std::int64_t* until, Job* job, std::vector<base::Uid>* told);
   bool gate_open(const std::string& gate, std::int64_t now, std::int64_t* until);
   Gate& gate_of(const std::string& name);
-  void start_workers();
+  void start_worker();
   void work(Worker* worker);
   // upload_work.cc: a request
   void perform(Worker* worker, Job* job);

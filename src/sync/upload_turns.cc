@@ -163,7 +163,9 @@ bool Uploads::job_of(RunFiles* files, std::int64_t now, std::int64_t* until, Job
   return false;
 }
 
-void Uploads::start_workers() {
+/// One more than are at work, up to the limit: each that finds something to do sees to the next, be it another file or
+/// another part of the same one.
+void Uploads::start_worker() {
   if (ledger_ == nullptr || stopping_ || order_.empty()) return;
   for (auto it = workers_.begin(); it != workers_.end();) {
     if (!(*it)->gone) {
@@ -173,16 +175,12 @@ void Uploads::start_workers() {
     (*it)->thread.join();  // it only has to return
     it = workers_.erase(it);
   }
-  work_cv_.notify_all();
-  const std::size_t wanted =
-      std::min<std::size_t>(static_cast<std::size_t>(concurrency_.limit()), counts_.waiting_files);
-  while (workers_.size() < wanted) {
-    auto worker = std::make_unique<Worker>();
-    Worker* raw = worker.get();
-    raw->index = made_++ % parts_.max_connections;
-    raw->thread = std::thread([this, raw] { work(raw); });
-    workers_.push_back(std::move(worker));
-  }
+  if (static_cast<int>(workers_.size()) > working_ || working_ >= concurrency_.limit()) return;
+  auto worker = std::make_unique<Worker>();
+  Worker* raw = worker.get();
+  raw->index = made_++ % parts_.max_connections;
+  raw->thread = std::thread([this, raw] { work(raw); });
+  workers_.push_back(std::move(worker));
 }
 
 void Uploads::work(Worker* worker) {
@@ -209,6 +207,7 @@ void Uploads::work(Worker* worker) {
     }
     ++working_;
     worker->busy = true;
+    start_worker();
     lock.unlock();
     const std::int64_t start = base::steady_ms();
     perform(worker, &job);
@@ -224,7 +223,8 @@ void Uploads::work(Worker* worker) {
       concurrency_.done(bytes + 32'768, job.seconds, base::steady_ms(), busy);
     }
     drop_if_done(job.run);
-    start_workers();
+    start_worker();
+    work_cv_.notify_all();
     idle_since = base::steady_ms();
     if (told.empty()) continue;
     lock.unlock();

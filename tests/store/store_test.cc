@@ -287,22 +287,28 @@ TEST(Proxied, PathsAreEncodedAndRefusedBeforeTheyAreSent) {
   EXPECT_EQ(server.seen().size(), 1u);
 }
 
-TEST(Proxied, MultipartPastTheServer) {
-  Loopback bucket([](int index, const Seen&) {
-    return Act{Act::answer, http_answer(200, "", "", "ETag: \"e" + std::to_string(index) + "\"\r\n")};
-  });
-  int parts = 0;
-  Loopback server([&](int, const Seen& seen) {
-    if (seen.head.find("/mpu/create/1/r/artifacts/d HTTP") != std::string::npos) {
-      std::string body = R"({"upload_id":"up","credentials":[)";
-      for (parts = 1; body.size() < 10'000 && parts <= 5; ++parts)
-        body += std::string(parts > 1 ? "," : "") + R"({"url":")" + bucket.uri() +
-                "/k?partNumber=" + std::to_string(parts) + R"(&X-Amz-Signature=s","part_number":)" +
-                std::to_string(parts) + R"(,"headers":{"x-h":"v"}})";
-      return Act{Act::answer, http_answer(200, body + "]}")};
-    }
+std::string md5_etag(const std::string& bytes) {
+  base::Digest digest(base::Digest::Kind::md5);
+  digest.update(bytes);
+  return '"' + digest.finish_hex() + '"';
+}
+
+/// Answers mpu/create with an URL for each of five parts.
+Act hand_out(const Seen& seen, const std::string& bucket) {
+  if (seen.head.find("/mpu/create/1/r/artifacts/d HTTP") == std::string::npos)
     return Act{Act::answer, http_answer(200, "{}")};
+  std::string body = R"({"upload_id":"up","credentials":[)";
+  for (int part = 1; part <= 5; ++part)
+    body += std::string(part > 1 ? "," : "") + R"({"url":")" + bucket + "/k?partNumber=" + std::to_string(part) +
+            R"(&X-Amz-Signature=s","part_number":)" + std::to_string(part) + R"(,"headers":{"x-h":"v"}})";
+  return Act{Act::answer, http_answer(200, body + "]}")};
+}
+
+TEST(Proxied, MultipartPastTheServer) {
+  Loopback bucket([](int, const Seen& seen) {
+    return Act{Act::answer, http_answer(200, "", "", "ETag: " + md5_etag(seen.body) + "\r\n")};
   });
+  Loopback server([&](int, const Seen& seen) { return hand_out(seen, bucket.uri()); });
   auto to = open_at("mlflow-artifacts:/1/r/artifacts", server.uri());
   EXPECT_FALSE(to->can_multipart(1'000));
   EXPECT_TRUE(to->can_multipart(80 * kMiB));
@@ -314,17 +320,58 @@ TEST(Proxied, MultipartPastTheServer) {
   EXPECT_NE(server.seen()[0].body.find("\"num_parts\":5"), std::string::npos);
   const File file("part");
   ASSERT_TRUE(to->put_part("d/f.bin", upload, &upload.parts[1], file.body(), {}).ok());
-  EXPECT_EQ(upload.parts[1].etag, "\"e0\"");
+  EXPECT_EQ(upload.parts[1].etag, md5_etag("part"));
+  ASSERT_EQ(bucket.seen().size(), 1u);
   const Seen sent = bucket.seen().at(0);
   EXPECT_EQ(sent.head.find("PUT /k?partNumber=2&X-Amz-Signature=s HTTP"), 0u) << sent.head;
   EXPECT_NE(sent.head.find("x-h: v"), std::string::npos);
-  EXPECT_NE(sent.head.find("Content-MD5: "), std::string::npos);
+  EXPECT_EQ(sent.head.find("Content-MD5"), std::string::npos);
   EXPECT_EQ(sent.head.find("Authorization"), std::string::npos);
   ASSERT_TRUE(to->finish("d/f.bin", upload).ok());
   EXPECT_NE(server.seen()[1].head.find("/mpu/complete/1/r/artifacts/d"), std::string::npos);
-  EXPECT_NE(server.seen()[1].body.find(R"("etag":"\"e0\"")"), std::string::npos) << server.seen()[1].body;
+  const std::string etag = md5_etag("part");
+  EXPECT_NE(server.seen()[1].body.find(R"("etag":"\")" + etag.substr(1, 32) + R"(\"")"), std::string::npos)
+      << server.seen()[1].body;
   upload.urls.clear();
   EXPECT_EQ(to->put_part("d/f.bin", upload, &upload.parts[0], file.body(), {}).verdict, Verdict::expired);
+}
+
+/// Bytes that were altered on their way, and stores whose ETags are no MD5s: such a part goes with one that the store
+/// compares.
+TEST(Proxied, APartWithAnotherEtagGoesOnceMoreWithItsMd5) {
+  bool own_etags = false, refuses = false;
+  Loopback bucket([&](int index, const Seen& seen) {
+    const bool compares = seen.head.find("Content-MD5: ") != std::string::npos;
+    if (compares && refuses) return Act{Act::answer, http_answer(400, "<Error><Code>BadDigest</Code></Error>")};
+    const bool its_md5 = compares && !own_etags;
+    const std::string etag = its_md5 ? md5_etag(seen.body) : "\"e" + std::to_string(index) + "\"";
+    return Act{Act::answer, http_answer(200, "", "", "ETag: " + etag + "\r\n")};
+  });
+  Loopback server([&](int, const Seen& seen) { return hand_out(seen, bucket.uri()); });
+  auto to = open_at("mlflow-artifacts:/1/r/artifacts", server.uri());
+  Upload upload;
+  ASSERT_TRUE(to->begin("d/f.bin", 80 * kMiB, &upload).ok());
+  const File file("part");
+  const auto put = [&](std::size_t index) {
+    return to->put_part("d/f.bin", upload, &upload.parts[index], file.body(), {}).verdict;
+  };
+  EXPECT_EQ(put(0), Verdict::ok);  // altered once
+  EXPECT_EQ(upload.parts[0].etag, md5_etag("part"));
+  ASSERT_EQ(bucket.seen().size(), 2u);
+  EXPECT_EQ(bucket.seen()[0].head.find("Content-MD5"), std::string::npos);
+  EXPECT_NE(bucket.seen()[1].head.find("Content-MD5: 9Mk4XxkC9zNLALm07NFk3g==\r\n"), std::string::npos)
+      << bucket.seen()[1].head;
+  refuses = true;
+  EXPECT_EQ(put(1), Verdict::ambiguous);
+  EXPECT_EQ(upload.parts[1].etag, "");
+  EXPECT_EQ(bucket.seen().size(), 4u);
+  refuses = false;
+  own_etags = true;
+  EXPECT_EQ(put(2), Verdict::ok);
+  EXPECT_EQ(put(3), Verdict::ok);
+  EXPECT_EQ(bucket.seen().size(), 6u);  // at once with its MD5
+  EXPECT_EQ(upload.parts[2].etag, "\"e4\"");
+  EXPECT_EQ(upload.parts[3].etag, "\"e5\"");
 }
 
 TEST(Proxied, NoMultipartIsRemembered) {

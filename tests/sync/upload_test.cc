@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <condition_variable>
 #include <mutex>
 #include <thread>
 
@@ -281,6 +282,29 @@ TEST(Uploads, ManyFilesGoInParallelAndTheirThreadsGo) {
   EXPECT_EQ(rig.disk.state().artifacts.place(uid(1)).files, 2'000u);
 }
 
+/// One file, that is: each part waits for another one to come.
+TEST(Uploads, PartsOfOneFileGoInParallel) {
+  FileRig rig(Server::Age::v3_17);
+  rig.buffer->write(uid(1)).start("digits", "large");
+  const std::string bytes(200, 'x');
+  rig.artifact(uid(1), "big.bin", bytes);
+  rig.buffer->write(uid(1)).end(RunStatus::finished, 1);
+  std::mutex mutex;
+  std::condition_variable came;
+  int parts = 0;
+  rig.objects.on_request = [&](const std::string& what) {
+    if (what.rfind("part ", 0) != 0) return;
+    std::unique_lock lock(mutex);
+    const int mine = ++parts;
+    came.notify_all();
+    if (mine % 2 != 0) came.wait_for(lock, std::chrono::seconds(20), [&] { return parts > mine; });
+    EXPECT_TRUE(mine % 2 == 0 || parts > mine) << "part " << mine << " went alone";
+  };
+  ASSERT_TRUE(rig.deliver_files(Millis(60'000)).ok());
+  EXPECT_EQ(rig.objects.files(), (std::map<std::string, std::string>{{"fake:/r100/artifacts/big.bin", bytes}}));
+  EXPECT_EQ(parts, 20);
+}
+
 TEST(Uploads, FilesOfAModelWaitForItsPlace) {
   FileRig rig(Server::Age::v3_17);
   rig.buffer->write(uid(1)).start("digits", "model");
@@ -290,6 +314,25 @@ TEST(Uploads, FilesOfAModelWaitForItsPlace) {
   EXPECT_EQ(engine->wait_idle(Millis(200)).code(), StatusCode::deadline_exceeded);
   EXPECT_EQ(rig.objects.files().size(), 1u);  // the other one does not wait
   EXPECT_EQ(engine->health().files_waiting, 1u);
+  engine->stop(Millis(1'000));
+}
+
+TEST(Uploads, TheEndWaitsForFilesOfOtherSlots) {
+  FileRig rig(Server::Age::v3_17);
+  write_files(&rig);
+  std::atomic<bool> elsewhere{true};
+  EngineOptions options = rig.options();
+  options.files_elsewhere = [&](const base::Uid& run) {
+    EXPECT_EQ(run, uid(1));
+    return elsewhere.load();
+  };
+  std::unique_ptr<Engine> engine = rig.start_files(std::move(options));
+  EXPECT_EQ(engine->wait_idle(Millis(1'500)).code(), StatusCode::deadline_exceeded);
+  EXPECT_EQ(engine->health().files_waiting, 0u);  // its own are there
+  EXPECT_EQ(rig.server.runs.begin()->second.status, "RUNNING");
+  elsewhere = false;
+  ASSERT_TRUE(engine->wait_idle(Millis(20'000)).ok());
+  EXPECT_EQ(rig.server.runs.begin()->second.status, "FINISHED");
   engine->stop(Millis(1'000));
 }
 

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from collections import namedtuple
 
 from . import _core, _state
+from ._records import record
 from .exceptions import DeadlineExceeded, FailedPrecondition, InvalidArgument
 
+TYPE_CHECKING = False  # typing is 1 MiB that nobody needs at run time
+if TYPE_CHECKING:
+    from typing import Any, Literal, NamedTuple
 
-class Columns(NamedTuple):
-    """All buffered points of one metric, in (step, time) order, as memoryviews or numpy arrays of equal length."""
+    class Columns(NamedTuple):
+        """All buffered points of one metric, in (step, time) order, as memoryviews or numpy arrays of equal length."""
 
-    step: Any
-    time_ms: Any
-    value: Any
+        step: Any
+        time_ms: Any
+        value: Any
+
+else:
+    Columns = namedtuple("Columns", ("step", "time_ms", "value"), module=__name__)
+    Columns.__doc__ = "All buffered points of one metric, in (step, time) order, as memoryviews or numpy arrays of equal length."
 
 
 def read(run_id: str, metric: str | None = None, *, format: Literal["memoryview", "numpy", "pandas"] | None = None) -> Any:
@@ -40,7 +47,7 @@ def read(run_id: str, metric: str | None = None, *, format: Literal["memoryview"
     return found if metric is None else found[metric]
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Status:
     """Counts of points: accepted = delivered + merged + dropped + waiting, for each destination."""
 
@@ -73,7 +80,7 @@ def status() -> Status:
     return Status(root=reader.root, **reader.health())
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Delivered:
     """What a sync did."""
 
