@@ -67,7 +67,8 @@ int no_such(const char* what, const std::string& word, const std::vector<std::st
   const std::string meant = nearest(word, candidates);
   const std::string typed = one_line(word, 60);
   if (meant.empty()) {
-    std::fprintf(stderr, "mlops: no %s \"%s\"; `%s --help` lists what there is\n", what, typed.c_str(), parents.c_str());
+    std::fprintf(stderr, "mlops: no %s \"%s\"; `%s --help` lists what there is\n", what, typed.c_str(),
+                 parents.c_str());
   } else {
     std::fprintf(stderr, "mlops: no %s \"%s\"; did you mean %s?\n", what, typed.c_str(), meant.c_str());
   }
