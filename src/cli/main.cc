@@ -65,9 +65,13 @@ void add(::CLI::App* parent, const Command& command, Common* common, int* code) 
 int no_such(const char* what, const std::string& word, const std::vector<std::string>& candidates,
             const std::string& parents) {
   const std::string meant = nearest(word, candidates);
-  const std::string more =
-      meant.empty() ? "`" + parents + " --help` lists what there is" : "did you mean " + meant + "?";
-  std::fprintf(stderr, "mlops: no %s \"%s\"; %s\n", what, one_line(word, 60).c_str(), more.c_str());
+  const std::string typed = one_line(word, 60);
+  if (meant.empty()) {
+    std::fprintf(stderr, "mlops: no %s \"%s\"; `%s --help` lists what there is\n", what, typed.c_str(),
+                 parents.c_str());
+  } else {
+    std::fprintf(stderr, "mlops: no %s \"%s\"; did you mean %s?\n", what, typed.c_str(), meant.c_str());
+  }
   return kUsage;
 }
 

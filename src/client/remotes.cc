@@ -210,7 +210,7 @@ std::string what_it_lacks(const DestinationHealth& d) {
     say(&words, d.name + " refused " + std::to_string(d.dead_letters) + " records", ", and ");
     say(&mends, "`mlops stuck` shows what was refused", ", ");
   }
-  return words.empty() ? words : words + ": " + mends + "; --yes removes it all the same";
+  return words.empty() ? words : words + ": " + mends;
 }
 
 /// Whoever calls this holds its lock.
@@ -231,7 +231,7 @@ Status remove(Change* change, const KnownDestination& remote, bool even_waiting)
     for (const DestinationHealth& d : health->destinations) {
       if (d.name != name) continue;
       const std::string words = what_it_lacks(d);
-      if (!words.empty()) return Status(StatusCode::failed_precondition, words);
+      if (!words.empty()) return Status(StatusCode::failed_precondition, words + "; --yes removes it all the same");
     }
   }
   Result<std::vector<base::FileLock>> held = Change::hold(remote);
