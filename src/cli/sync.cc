@@ -117,9 +117,10 @@ int sync(const Common& common, const Arguments& arguments) {
   options.deadline = Millis(static_cast<std::int64_t>(arguments.deadline_seconds * 1000));
   options.stop = &stop_requested;
   InPipe pipe;
+  options.log_trouble = arguments.follow;
   if (bar) {
     options.on_progress = draw;
-  } else if (!arguments.follow) {  // that says its troubles in the log
+  } else if (!arguments.follow) {
     options.on_progress = [&pipe](const DeliverProgress& p) { pipe.see(p); };
   }
   Result<DeliverReport> report = deliver(options);

@@ -288,7 +288,7 @@ class Deliverer {
     options.turnstile = turnstile_;
     options.upload_turnstile = upload_turnstile_;
     options.env = environment_variable;
-    options.says_trouble = options_.follow || !options_.on_progress;
+    options.says_trouble = options_.log_trouble;
     if (works_.size() >= kWideEngines) options.max_connections = 1;
     if (work->drain != nullptr) {
       drain::Drain* drain = work->drain.get();
