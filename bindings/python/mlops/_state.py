@@ -10,8 +10,8 @@ from __future__ import annotations
 import atexit
 import os
 import sys
-import threading
 import time
+from _thread import RLock  # threading itself is 0.8 MiB
 
 from . import _core
 from .exceptions import Error, InvalidArgument, NotFound, Unimplemented, WrongType
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 EXCEPTION_TAG = "mlops.exception"
 _BARRIER_SECONDS = 5.0
 
-_lock = threading.RLock()
+_lock = RLock()
 _clients: dict[tuple[str, str], _core.Client] = {}
 _uri: str | None = None  # set_tracking_uri's
 open_runs: dict[str, _core.RunHandle] = {}
@@ -256,7 +256,7 @@ atexit.register(_at_exit)
 def _after_fork() -> None:
     # Locks another thread of the parent may have held; the clients themselves are made for this.
     global _lock
-    _lock = threading.RLock()
+    _lock = RLock()
     attached.clear()
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 import time
+from _thread import _local as local  # what threading calls local
 
 from . import _core, _files, _state
 from ._core import log_metric as log_metric, log_metrics as log_metrics  # as: exported from here
@@ -21,7 +21,7 @@ SEARCH_MAX_RESULTS_PANDAS = 100_000
 _DEFAULT = "Default"
 
 
-class _Stack(threading.local):
+class _Stack(local):
     def __init__(self) -> None:
         self.runs: list[ActiveRun] = []
 

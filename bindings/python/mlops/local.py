@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from collections import namedtuple
 
 from . import _core, _state
 from ._records import record
@@ -22,8 +21,23 @@ if TYPE_CHECKING:
         value: Any
 
 else:
-    Columns = namedtuple("Columns", ("step", "time_ms", "value"), module=__name__)
-    Columns.__doc__ = "All buffered points of one metric, in (step, time) order, as memoryviews or numpy arrays of equal length."
+    class Columns(tuple):
+        """All buffered points of one metric, in (step, time) order, as memoryviews or numpy arrays of equal length."""
+
+        __slots__ = ()
+        _fields = __match_args__ = ("step", "time_ms", "value")
+        step = property(lambda self: self[0])
+        time_ms = property(lambda self: self[1])
+        value = property(lambda self: self[2])
+
+        def __new__(cls, step, time_ms, value):
+            return tuple.__new__(cls, (step, time_ms, value))
+
+        def __getnewargs__(self):
+            return tuple(self)
+
+        def __repr__(self):
+            return f"Columns(step={self[0]!r}, time_ms={self[1]!r}, value={self[2]!r})"
 
 
 def read(run_id: str, metric: str | None = None, *, format: Literal["memoryview", "numpy", "pandas"] | None = None) -> Any:
