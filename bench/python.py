@@ -5,8 +5,8 @@ of its own with the Python that has it. The installed package `mlops` is that of
 
 One thread, calls as fast as they come, in batches of which each gives a mean; printed: the median batch in ns per call, and
 the ratio of the goals. `empty` is a FASTCALL method of the interpreter with the same arguments, `dict.get(a, b)`.
-After ./scripts/python the package is in build/python/site: PYTHONPATH=$PWD/build/python/site $(./scripts/setup venv python)/bin/python
-bench/python.py. Without --server, --mlflow or --trackio those rows are left out.
+`./scripts/bench python` builds the package, starts a server and runs it. Without --server, --mlflow or --trackio those rows are
+left out.
 """
 
 import argparse

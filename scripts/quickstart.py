@@ -308,7 +308,7 @@ def command_line_tool():
 
 
 def compare(rest, session, tally):
-    """What the server holds of this session against what was accepted: (accepted, delivered, faults, histories)."""
+    """What the server holds of this session against what was accepted: (accepted points counted, delivered, faults, histories)."""
     counter, accepted, cut_off = tally.read()
     faults = []
     if counter != len(accepted):
@@ -358,7 +358,7 @@ def compare(rest, session, tally):
         faults.append(f"the network did not learn: its best validation accuracy is {best:.3f}")
     else:
         say(f"best validation accuracy on the server: {best:.3f}")
-    return sum(counts.values()), sum(on_server.values()), faults, histories
+    return counts, sum(on_server.values()), faults, histories
 
 
 def plot(histories, width=76, height=16):
@@ -394,6 +394,41 @@ def plot(histories, width=76, height=16):
     for number, (run, points) in enumerate(curves.items()):
         print(f"  {'':>8} {marks[number % len(marks)]}  {run}: {points[0][1]:.3f} to {points[-1][1]:.4f}")
     print(flush=True)
+
+
+# ---------------------------------------------------------------------------------------------------- Python
+
+# The buffer that the C++ trainer wrote, without a server. The last line is every point of the session, for the check.
+PYTHON = """
+import json, mlops
+mlops.set_tracking_uri("mlops:buffer")
+found = mlops.search_runs(experiment_names=["{experiment}"], order_by=["metrics.`val/accuracy` DESC"], output_format="list")
+found = [run for run in found if run.info.run_name.split()[0] == "{session}"]
+best = next(run for run in found if run.info.run_name != "{session}")
+print(">>> mlops.search_runs(order_by=['metrics.`val/accuracy` DESC'], output_format='list')[0]")
+print(best)
+value = mlops.read(best.info.run_id, "loss").value
+print(f">>> mlops.read({{best.info.run_id[:8]!r}}, 'loss').value")
+print(f"{{len(value):,}} points: {{value[0]:.4f}}, {{value[1]:.4f}}, {{value[2]:.4f}}, ... {{value[-1]:.4f}}")
+print(json.dumps([(run.info.run_name, name, *point) for run in found for name, columns in mlops.read(run.info.run_id).items()
+                  for point in zip(columns.step, columns.value)]))
+"""
+
+
+def read_from_python(python, session, counts):
+    """Shows the trainer's runs as `import mlops` reads them; -> what is wrong."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "MLOPS_"))}
+    environment["PYTHONPATH"] = os.path.join(HOME, "python")
+    shown = subprocess.run([python, "-c", PYTHON.format(experiment=EXPERIMENT, session=session)], cwd=HOME, env=environment,
+                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, timeout=120)
+    if shown.returncode != 0:
+        return [f"reading the runs from Python failed with {shown.returncode}"]
+    *lines, points = shown.stdout.splitlines()
+    for line in lines:
+        print(f"    {line}", flush=True)
+    read = collections.Counter(Point(*one) for one in json.loads(points))
+    differ = sum(((read - counts) + (counts - read)).values())
+    return [f"Python reads {sum(read.values())} points, {differ} of them not as accepted"] if differ else []
 
 
 # ---------------------------------------------------------------------------------------------------- the job
@@ -443,7 +478,8 @@ def job(arguments, running):
 
     say("asking the server what it holds")
     rest = Rest(server.uri)
-    accepted, delivered, faults, histories = compare(rest, session, tally)
+    counts, delivered, faults, histories = compare(rest, session, tally)
+    accepted = sum(counts.values())
     plot(histories)
     experiment = rest.experiment_id(EXPERIMENT)
     if arguments.serve:
@@ -451,6 +487,8 @@ def job(arguments, running):
     else:
         say("look at it in a browser: ./scripts/quickstart --serve, then open "
             f"{server.uri}/#/experiments/{experiment}/runs")
+    say("the same runs read from Python, out of the buffer")
+    faults += read_from_python(arguments.python, session, counts)
     for fault in faults:
         say(f"WRONG: {fault}")
     return server, start_seconds, accepted, delivered, not faults and accepted == delivered
@@ -471,6 +509,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--began", type=float, default=time.time())
     parser.add_argument("--venv", required=True)
+    parser.add_argument("--python", required=True)
     parser.add_argument("--serve", action="store_true")
     arguments = parser.parse_args()
     os.makedirs(LOGS, exist_ok=True)

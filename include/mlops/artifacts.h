@@ -1,5 +1,5 @@
-// Artifacts that are on a server, or where it keeps them: list and download. A trainer needs none of it; what it logs
-// is in run.h.
+// Artifacts that are on a server, or where it keeps them: list and download; with no server known, what of them lies in
+// the root. A trainer needs none of it; what it logs is in run.h.
 #pragma once
 
 #include <atomic>
@@ -18,6 +18,7 @@ struct RemoteArtifact {
   std::string path;  ///< relative to the run's (or the root's) artifacts, '/' between folders
   bool is_dir = false;
   std::uint64_t bytes = 0;  ///< of a file
+  bool in_buffer = false;   ///< it lies in the root: no server is known
 };
 
 struct DownloadProgress {
@@ -39,13 +40,15 @@ struct DownloadReport {
   std::uint64_t files = 0, bytes = 0;
   std::uint64_t resumed_bytes = 0;  ///< of them, there from a try before
   std::uint64_t retries = 0;
+  bool in_buffer = false;  ///< they lie in the root: no server is known
 };
 
 /// What is directly in `path` ("": the run's artifacts themselves), by name; all below it when `recursive`. `run`: an
 /// id (ours, the server's, a prefix of ours), or the URI of a place: runs:/ID/path, mlflow-artifacts:/…, s3://…, file:…
-/// A path that names a file gives that file. Blocks; asks the server. not_found; unavailable; permission_denied;
-/// failed_precondition: the run is not delivered yet, or the server names a path that leads out of its folder;
-/// unimplemented: nothing here can read such a place.
+/// A path that names a file gives that file. Of an id while no server is known, neither given nor by the environment
+/// nor to the root: what lies in the root, logged models' files apart. Blocks; asks the server. not_found; unavailable;
+/// permission_denied; failed_precondition: the run is not delivered yet, or the server names a path that leads out of
+/// its folder; unimplemented: nothing here can read such a place.
 MLOPS_API Result<std::vector<RemoteArtifact>> list_artifacts(std::string_view run, std::string_view path = {},
                                                              bool recursive = false,
                                                              const DownloadOptions& options = {});

@@ -35,6 +35,7 @@ struct DeliverOptions {
   Millis deadline{0};         ///< give up after this long; 0 = not before everything is delivered or parked
   std::function<void(const DeliverProgress&)> on_progress{};  ///< about 5 times a second
   const std::atomic<bool>* stop = nullptr;                    ///< set it to leave early
+  bool log_trouble = true;  ///< warn in the log of what keeps the server from taking data; false: on_progress shows it
 };
 
 struct DeliverReport {

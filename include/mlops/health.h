@@ -33,6 +33,7 @@ struct DestinationHealth {
   std::uint64_t files_waiting = 0, file_bytes_waiting = 0;      ///< artifacts logged and not delivered
   double lag_seconds = 0;                                       ///< age of the oldest record that waits
   Status last_error;                                            ///< in words, with what to do
+  bool reached = false;  ///< it has once answered as an MLflow server; else its address may be mistyped
 };
 
 /// Counts are those of all processes that had this slot. Always, per destination: accepted = delivered + merged +

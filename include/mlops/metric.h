@@ -2,12 +2,20 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <type_traits>
 
 #include "mlops/detail/hot.h"
 
 MLOPS_NAMESPACE_BEGIN
+
+/// One point of Metric::log_many. time_ms: since the epoch; -1: the time of the call.
+struct MetricPoint {
+  double value = 0;
+  std::int64_t step = 0;
+  std::int64_t time_ms = -1;
+};
 
 /// Trivially copyable, 16 bytes, never dangles: after the run ends or the client closes, `log` is dropped and
 /// counted as `closed` in Health. Any thread may log through any copy at the same time. A default-made handle
@@ -41,6 +49,14 @@ class Metric {
     const std::int64_t ms = std::chrono::duration_cast<std::chrono::milliseconds>(when.time_since_epoch()).count();
     if (ms < 0) return detail::log_slow(gate_, generation_, key_, value, step, detail::kInvalidTime);
     detail::log_point(gate_, generation_, key_, value, step, ms);
+  }
+  /// `count` points in order, each as log() takes it and accepted as it is written: `at(i)`, for i from 0, gives a
+  /// MetricPoint and must not throw or log. For what lies in an array already: what log() looks up for every point is
+  /// looked up once for about 2,000, which share one time when none is given. Points after the end of the run are
+  /// dropped as closed, those with a time before the epoch as `invalid`. May wait as log() does, for each 2,000.
+  template <typename PointAt>
+  void log_many(std::size_t count, PointAt at) noexcept {
+    detail::log_points(gate_, generation_, key_, count, at);
   }
   /// Whether the next log() of this thread is the common case, which waits for nothing: for a caller that holds a lock
   /// of its own (Python's GIL) and would let it go first. Costs a nanosecond.

@@ -65,9 +65,10 @@ class MLOPS_API LoggedModel {
   /// no logged models; failed_precondition: it refused this one, or nothing is delivered from here.
   Result<std::string> server_id(Millis deadline = Millis(0)) const;
   /// A point of the run's metric `name` (as Run::log_metric) that is one of this model too, and of the dataset it was
-  /// measured on. Where the server has no logged models it is one of the run. Not for hot loops: about 10 µs.
-  Status log_metric(std::string_view name, double value, std::int64_t step = 0,
-                    const Dataset* dataset = nullptr) noexcept;
+  /// measured on. Where the server has no logged models it is one of the run. `time_ms`: since the epoch; -1: now. Not
+  /// for hot loops: about 10 µs.
+  Status log_metric(std::string_view name, double value, std::int64_t step = 0, const Dataset* dataset = nullptr,
+                    std::int64_t time_ms = -1) noexcept;
 
   struct Impl;  // private to src/client
   explicit LoggedModel(std::shared_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}

@@ -22,6 +22,8 @@ struct Arguments {
   bool recursive = false;
 };
 
+constexpr const char* kInBuffer = "from the buffer: no server is known here";
+
 std::atomic<bool> stop_requested{false};
 static_assert(std::atomic<bool>::is_always_lock_free);
 
@@ -51,7 +53,7 @@ int list(const Common& common, const Arguments& a) {
     out.begin_object().key("artifacts").begin_array();
     for (const RemoteArtifact& artifact : *found) {
       out.begin_object().field("path", artifact.path).field("is_dir", artifact.is_dir);
-      out.field("bytes", artifact.bytes).end_object();
+      out.field("bytes", artifact.bytes).field("in_buffer", artifact.in_buffer).end_object();
     }
     out.end_array().end_object();
     std::printf("%s\n", out.text().c_str());
@@ -64,6 +66,7 @@ int list(const Common& common, const Arguments& a) {
   }
   table.print();
   if (found->empty()) std::fprintf(stderr, "no artifacts\n");
+  if (!found->empty() && found->front().in_buffer) std::fprintf(stderr, "%s\n", kInBuffer);
   return kOk;
 }
 
@@ -110,14 +113,16 @@ int get(const Common& common, const Arguments& a) {
   if (common.json) {
     JsonOut out;
     out.begin_object().field("folder", a.output).field("files", report->files).field("bytes", report->bytes);
-    out.field("resumed_bytes", report->resumed_bytes).field("retries", report->retries).end_object();
+    out.field("resumed_bytes", report->resumed_bytes).field("retries", report->retries);
+    out.field("in_buffer", report->in_buffer).end_object();
     std::printf("%s\n", out.text().c_str());
     return kOk;
   }
-  std::printf("%s files, %s, in %s", count_text(report->files).c_str(), bytes_text(report->bytes).c_str(),
+  std::printf("%s, %s, in %s", counted(report->files, "file").c_str(), bytes_text(report->bytes).c_str(),
               a.output.c_str());
   if (report->resumed_bytes > 0) std::printf("; %s were there already", bytes_text(report->resumed_bytes).c_str());
   std::printf("\n");
+  if (report->in_buffer) std::fprintf(stderr, "%s\n", kInBuffer);
   return kOk;
 }
 
@@ -130,9 +135,9 @@ Command artifacts_command() {
   const Option path{"path", "A file or folder of it [all]", &a->path};
   const Option from{"--from", "Tracking URI or remote [MLFLOW_TRACKING_URI; the root's only one]", &a->from, false,
                     Takes::uri};
-  Command ls{"ls", "The files of a run that are on the server"};
+  Command ls{"ls", "The files of a run that are on the server; with none known, in the buffer"};
   ls.options = {run, path, {"-R,--recursive", "Also what is in its folders", &a->recursive}, from};
-  ls.json = R"({"artifacts": [{"path", "is_dir", "bytes"}]})";
+  ls.json = R"({"artifacts": [{"path", "is_dir", "bytes", "in_buffer"}]})";
   ls.examples = {{"mlops artifacts ls $RUN", "what is on the server"}};
   ls.run = [a](const Common& common) { return list(common, *a); };
   Command down{"get", "Download a file, a folder, or all artifacts of a run"};
@@ -142,11 +147,12 @@ Command artifacts_command() {
                   {"-c,--connections", "Files at once, 1 to 16 [4]", &a->connections},
                   from};
   down.about =
-      "A file has its name only when all of it is there; paths are as in the run. After Ctrl-C or a failure the same "
+      "With no server known, what of the run lies in the buffer. A file has its name only when all of it is there; "
+      "paths are as in the run. After Ctrl-C or a failure the same "
       "command goes on where it was, if the server takes ranges and the file is still the same. Nothing is written "
       "outside of the folder. S3 is read with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY (or ~/.aws), AWS_REGION and "
       "MLFLOW_S3_ENDPOINT_URL; without keys, and wherever else the artifacts are, through the tracking server.";
-  down.json = R"({"folder", "files", "bytes", "resumed_bytes", "retries"})";
+  down.json = R"({"folder", "files", "bytes", "resumed_bytes", "retries", "in_buffer"})";
   down.examples = {{"mlops artifacts get $RUN --output files", "all of a run, into ./files"}};
   down.run = [a](const Common& common) { return get(common, *a); };
 

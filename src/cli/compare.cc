@@ -10,6 +10,7 @@
 
 #include "cli/chosen.h"
 #include "cli/commands.h"
+#include "cli/direction.h"
 #include "cli/json_out.h"
 #include "cli/text.h"
 
@@ -17,7 +18,8 @@ namespace mlops::cli {
 namespace {
 
 struct Arguments {
-  std::vector<std::string> runs, lower, higher;
+  std::vector<std::string> runs;
+  Told told;
   RunQuery query;
   bool all = false;
 };
@@ -56,15 +58,10 @@ Metrics metrics_of(const std::vector<RunSummary>& runs) {
   return {rows.begin(), rows.end()};
 }
 
-bool is_lower_better(const std::string& metric, const Arguments& arguments) {
-  const auto named = [&](const std::vector<std::string>& names) {
-    return std::find(names.begin(), names.end(), metric) != names.end();
-  };
-  return named(arguments.lower) || (!named(arguments.higher) && lower_is_better(metric));
-}
-
-// The last value that is best; none when no run has a number, or only one has the metric.
-std::optional<double> best_of(const Values& values, bool lower) {
+// The last value that is best; none when no run has a number, only one has the metric, or nobody knows which way.
+std::optional<double> best_last(const Values& values, Direction direction) {
+  if (direction == Direction::unknown) return std::nullopt;
+  const bool lower = direction == Direction::lower;
   std::optional<double> best;
   std::size_t present = 0;
   for (const MetricSummary* m : values) {
@@ -89,11 +86,16 @@ void print_json(const std::vector<RunSummary>& runs, const Rows& params, const M
   }
   out.end_object().key("metrics").begin_array();
   for (const auto& [name, values] : metrics) {
-    const bool lower = is_lower_better(name, arguments);
-    out.begin_object().field("name", name).field("lower_is_better", lower).key("last").begin_array();
+    const Direction direction = arguments.told.of(name);
+    out.begin_object().field("name", name).key("lower_is_better");
+    direction == Direction::unknown ? out.null() : out.value(direction == Direction::lower);
+    out.key("last").begin_array();
     for (const MetricSummary* m : values) m == nullptr ? out.null() : out.value(m->last);
     out.end_array().key("best").begin_array();
-    for (const MetricSummary* m : values) m == nullptr ? out.null() : out.value(lower ? m->min : m->max);
+    for (const MetricSummary* m : values) {
+      const std::optional<Best> best = m == nullptr ? std::nullopt : best_of(*m, direction);
+      best ? out.value(best->value) : out.null();
+    }
     out.end_array().end_object();
   }
   out.end_array().end_object();
@@ -126,7 +128,7 @@ int compare(const Common& common, const Arguments& arguments) {
     table.add(std::move(row));
   }
   for (const auto& [name, values] : metrics) {
-    const std::optional<double> best = best_of(values, is_lower_better(name, arguments));
+    const std::optional<double> best = best_last(values, arguments.told.of(name));
     std::vector<std::string> row = {"metrics." + name};
     for (const MetricSummary* m : values) {
       row.push_back(m == nullptr ? "-" : number_text(m->last) + (best && m->last == *best ? " *" : ""));
@@ -149,15 +151,13 @@ Command compare_command() {
       {"-n,--limit", "At most so many of them", &a->query.limit},
       {"--experiment", "Only of this experiment", &a->query.experiment, false, Takes::experiment},
       {"--all", "Params that are the same too", &a->all},
-      {"--lower", "Of this metric less is better; may be given again", &a->lower, false, Takes::metric},
-      {"--higher", "Of this metric more is better; may be given again", &a->higher, false, Takes::metric},
   };
-  command.about =
-      "Metrics are last values; * marks the best of each. Less is better of what is named like a loss, an error or a "
-      "time, unless --lower or --higher say otherwise. - where a run has no such param or metric.";
+  for (Option& option : direction_options(&a->told)) command.options.push_back(std::move(option));
+  command.about = std::string("Metrics are last values; * marks the best of each, where it is known which way. ") +
+                  kDirectionWords + " - where a run has no such param or metric.";
   command.json =
-      R"({"runs": [{"id", "name"}], "params": {key: [value or null per run]}, "metrics": [{"name", "lower_is_better", )"
-      R"("last": [], "best": []}]})";
+      R"({"runs": [{"id", "name"}], "params": {key: [value or null per run]}, "metrics": [{"name", "lower_is_better": )"
+      R"(true, false or null, "last": [], "best": []}]})";
   command.examples = {{"mlops compare --experiment digits -n 3", "the newest three of an experiment"},
                       {"mlops compare $RUN --all --json", "one run's params and metrics, for a script"}};
   command.run = [a](const Common& common) { return compare(common, *a); };

@@ -7,9 +7,11 @@
 
 namespace mlops::cli {
 
+bool can_ask() { return is_terminal(0) && is_terminal(2); }
+
 bool confirmed(const std::string& question, bool yes, int* exit_code) {
   if (yes) return true;
-  if (!is_terminal(0) || !is_terminal(2)) {
+  if (!can_ask()) {
     std::fprintf(stderr, "mlops: %s Nobody can be asked here: give --yes\n", question.c_str());
     *exit_code = kUsage;
     return false;

@@ -5,6 +5,9 @@
 
 namespace mlops::cli {
 
+/// Somebody sits at the terminal.
+bool can_ask();
+
 /// True: go on. Else says why not on stderr, and the exit code is kUsage in a pipe, kOther after a "no".
 bool confirmed(const std::string& question, bool yes, int* exit_code);
 

@@ -48,7 +48,7 @@ void print_json(const GcReport& report, bool removed) {
 }
 
 std::string sum_of(const GcReport& report) {
-  return count_text(report.runs.size()) + " runs, " + count_text(report.points) + " points, about " +
+  return counted(report.runs.size(), "run") + ", " + counted(report.points, "point") + ", about " +
          bytes_text(report.bytes);
 }
 
@@ -73,7 +73,7 @@ int collect(const Common& common, const Arguments& a) {
     }
     if (!plan->runs.empty()) table.print();
     for (const std::string& note : plan->notes) std::fprintf(stderr, "mlops: %s\n", note.c_str());
-    if (!go) std::fprintf(stderr, "%s would go\n", sum_of(*plan).c_str());
+    if (!go) std::fprintf(stderr, "%s would go\n", plan->runs.empty() ? "nothing" : sum_of(*plan).c_str());
   }
   int code = kOk;
   if (go) {

@@ -125,7 +125,8 @@ Command log_command() {
   command.about =
       "Exits with 0 once all is accepted: it survives the death of this process, and the next `mlops sync` delivers "
       "it. Sends nothing itself. Values are decimal numbers, nan, inf or -inf. When one of several is refused, the "
-      "others are accepted all the same, and the exit code says so.";
+      "others are accepted all the same, and the exit code says so. An ended run is no exception: what is logged to it "
+      "is delivered, and changes what the server shows of a FINISHED run, as it does with MLflow's own client.";
   command.json = R"({"run", "points", "params", "tags"}: counts; printed when accepted)";
   command.examples = {{"mlops log --run $RUN loss=0.31 acc=0.9 --step 5", "two points of one step"},
                       {"mlops log --run $RUN --param seed=7 --tag stage=warmup", "a param and a tag"}};

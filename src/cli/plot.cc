@@ -84,7 +84,19 @@ void print_json(const std::vector<Drawn>& all) {
   std::printf("%s\n", out.text().c_str());
 }
 
+/// A pipe or a device.
+bool is_special(const std::string& path) {
+  std::error_code error;
+  return std::filesystem::exists(path, error) && !std::filesystem::is_regular_file(path, error);
+}
+
 Status check(const Arguments& arguments) {
+  const std::string& output = arguments.output;
+  const bool svg = output.size() > 4 && output.compare(output.size() - 4, 4, ".svg") == 0;
+  if (!output.empty() && !svg && !is_special(output)) {
+    return Status(StatusCode::invalid_argument,
+                  "--output writes SVG, and " + one_line(output, 200) + " does not end in .svg: give a name that does");
+  }
   if (arguments.smooth < 0 || arguments.smooth >= 1) {
     return Status(StatusCode::invalid_argument, "--smooth must be at least 0 and below 1");
   }
@@ -137,7 +149,7 @@ Result<std::vector<Drawn>> read(const Reader& reader, const Arguments& arguments
 // There whole or not at all, and what was there before stays then; a pipe or device is written as it is.
 bool write_whole(const std::string& path, const std::string& text) {
   std::error_code error;
-  const bool special = std::filesystem::exists(path, error) && !std::filesystem::is_regular_file(path, error);
+  const bool special = is_special(path);
   const std::string to = special ? path : path + ".part-" + std::to_string(::getpid());
   std::ofstream file(to, std::ios::binary | std::ios::trunc);
   file << text;

@@ -66,8 +66,13 @@ int remove(const Common& common, const Arguments& a) {
   if (gentle.code() != StatusCode::failed_precondition || a.yes) {
     return said(a.yes && !gentle.ok() ? remove_remote(common.root, a.name, true) : gentle, "removed", a.name);
   }
+  if (!can_ask()) {
+    fail(gentle);
+    return kUsage;
+  }
   int code = kOk;
-  if (!confirmed(std::string(gentle.message()) + ". Remove it?", false, &code)) return code;
+  const std::string why = std::string(gentle.message());
+  if (!confirmed(why.substr(0, why.find("; --yes")) + ". Remove it?", false, &code)) return code;
   return said(remove_remote(common.root, a.name, true), "removed", a.name);
 }
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "cli/commands.h"
+#include "cli/direction.h"
 #include "cli/run_json.h"
 #include "cli/spark.h"
 #include "cli/text.h"
@@ -19,6 +20,7 @@ constexpr std::uint64_t kCurvePoints = 2'000'000;  // read for the curves; more 
 struct Arguments {
   std::string run;
   std::string metric;  // its points instead of the summary
+  Told told;
 };
 
 int show_metric(const Common& common, const Reader& reader, const Arguments& arguments) {
@@ -121,13 +123,13 @@ int show(const Common& common, const Arguments& arguments) {
   std::printf("\n");
   Table table({"METRIC", ">POINTS", ">LAST", ">BEST", ">AT STEP", ">MIN", ">MAX", "CURVE"});
   for (const MetricSummary& m : run->metrics) {
-    const bool lower = lower_is_better(m.name);
+    const std::optional<Best> best = best_of(m, arguments.told.of(m.name));
     std::string curve;
     for (std::size_t i = 0; curves.ok() && i < curves->size(); ++i) {
       if ((*curves)[i].metric == m.name) curve = spark((*curves)[i], kCurveColumns);
     }
-    table.add({m.name, std::to_string(m.count), number_text(m.last), number_text(lower ? m.min : m.max),
-               std::to_string(lower ? m.min_step : m.max_step), short_text(m.min), short_text(m.max), curve});
+    table.add({m.name, std::to_string(m.count), number_text(m.last), best ? number_text(best->value) : "-",
+               best ? std::to_string(best->step) : "-", short_text(m.min), short_text(m.max), curve});
   }
   table.print();
   if (!curves.ok()) return exit_code(curves.status());
@@ -144,9 +146,11 @@ Command show_command() {
       {"run", "Run id: ours, the server's, or a prefix of at least 4 characters", &a->run, true, Takes::run},
       {"--metric", "Print this metric's points: step, time in ms, value", &a->metric, false, Takes::metric},
   };
+  for (Option& option : direction_options(&a->told)) command.options.push_back(std::move(option));
   command.about =
-      "BEST is the least value of what is named like a loss, an error or a time, else the greatest. The small curve is "
-      "of the means, from the first step to the last; of more than two million points, of some blocks evenly chosen.";
+      std::string("BEST is the least or the greatest value, - where nothing says which. ") + kDirectionWords +
+      " The small curve is of the means, from the first step to the last; of more than two million points, of some "
+      "blocks evenly chosen.";
   command.json =
       R"({"id", "server_id", "experiment", "name", "parent_id", "status", "live", "left_open", "deleted", "start_ms", "end_ms", "points", )"
       R"("params", "tags", "metrics": [{"name", "count", "last", "last_step", "last_time_ms", "min", "max", )"

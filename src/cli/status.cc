@@ -34,7 +34,7 @@ void print_json(const std::string& root, const Health& h) {
     out.field("retries", d.retries).field("requests", d.requests).field("bytes_sent", d.bytes_sent);
     out.field("lag_seconds", d.lag_seconds).key("last_error");
     put_status(d.last_error, &out);
-    out.field("advice", advice(d)).end_object();
+    out.field("reached", d.reached).field("advice", advice(d)).end_object();
   }
   out.end_array().end_object();
   std::printf("%s\n", out.text().c_str());
@@ -74,12 +74,15 @@ int print(const Common& common) {
     std::printf("\n%s\n  state      %s\n  delivered  %s points\n  waiting    %s\n", d.uri.c_str(),
                 level_state_text(d.state), count_text(d.delivered).c_str(), count_text(d.waiting).c_str());
     if (d.files_delivered != 0 || d.files_waiting != 0) {
-      std::printf("  files      %s delivered (%s), %s waiting (%s)\n", count_text(d.files_delivered).c_str(),
-                  bytes_text(d.file_bytes_delivered).c_str(), count_text(d.files_waiting).c_str(),
-                  bytes_text(d.file_bytes_waiting).c_str());
+      std::string files = counted(d.files_delivered, "file") + " delivered";
+      if (d.files_delivered != 0) files += " (" + bytes_text(d.file_bytes_delivered) + ")";
+      if (d.files_waiting != 0) {
+        files += ", " + count_text(d.files_waiting) + " waiting (" + bytes_text(d.file_bytes_waiting) + ")";
+      }
+      std::printf("  files      %s\n", files.c_str());
     }
     if (d.dead_letters != 0) {
-      std::printf("  refused    %s records, %s of them points: `mlops stuck`\n", count_text(d.dead_letters).c_str(),
+      std::printf("  refused    %s, %s of them points: `mlops stuck`\n", counted(d.dead_letters, "record").c_str(),
                   count_text(d.dropped).c_str());
     }
     if (!d.last_error.ok()) std::printf("  last error %s\n", d.last_error.to_string().c_str());
@@ -99,7 +102,7 @@ Command status_command() {
       R"("buffer": {"code", "message"}, "destinations": [{"name", "uri", "state", "delivered", "waiting", )"
       R"("dead_letters", "dropped", "files_delivered", "file_bytes_delivered", "files_waiting", "file_bytes_waiting", )"
       R"("retries", "requests", "bytes_sent", "lag_seconds", "last_error": {"code", "message"}, )"
-      R"("advice"}]})";
+      R"("reached", "advice"}]})";
   command.examples = {{"mlops status", "how it stands, and what to do about it"},
                       {"mlops status --json | jq .destinations", "the same, for a script"}};
   command.run = print;

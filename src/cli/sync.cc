@@ -1,6 +1,7 @@
 // mlops sync: delivers a root, with a progress bar and the estimated time on stderr. Ctrl-C (and SIGTERM) end it in
 // order: what is delivered is written down, the rest waits for the next time.
 #include <atomic>
+#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <memory>
@@ -58,6 +59,30 @@ void draw(const DeliverProgress& p) {
   std::fflush(stderr);
 }
 
+/// Where no bar shows it: trouble that stays is said once, while the delivery goes on trying.
+class InPipe {
+ public:
+  void see(const DeliverProgress& p) {
+    const auto now = std::chrono::steady_clock::now();
+    if (p.last_error.message() != words_) {
+      words_ = p.last_error.message();
+      since_ = now;
+    }
+    if (words_.empty() || words_ == told_ || now - since_ < std::chrono::seconds(2)) return;
+    told_ = words_;
+    std::fprintf(stderr, "mlops: %s; trying on\n", told_.c_str());
+  }
+  std::string less_what_was_told(std::string message) const {
+    const std::size_t at = told_.empty() ? std::string::npos : message.find(": " + told_);
+    if (at != std::string::npos) message.erase(at, told_.size() + 2);
+    return message;
+  }
+
+ private:
+  std::string words_, told_;
+  std::chrono::steady_clock::time_point since_;
+};
+
 void print_json(const DeliverReport& report, bool dry_run) {
   JsonOut out;
   out.begin_object().field("dry_run", dry_run).field("runs", report.runs).field("points", report.points);
@@ -91,39 +116,49 @@ int sync(const Common& common, const Arguments& arguments) {
   options.end_dead_runs = !arguments.keep_dead;
   options.deadline = Millis(static_cast<std::int64_t>(arguments.deadline_seconds * 1000));
   options.stop = &stop_requested;
-  if (bar) options.on_progress = draw;
+  InPipe pipe;
+  options.log_trouble = arguments.follow;
+  if (bar) {
+    options.on_progress = draw;
+  } else if (!arguments.follow) {
+    options.on_progress = [&pipe](const DeliverProgress& p) { pipe.see(p); };
+  }
   Result<DeliverReport> report = deliver(options);
   if (bar) std::fprintf(stderr, "\n");
   if (!report.ok()) return fail(report.status());
   if (common.json) {
     print_json(*report, arguments.dry_run);
   } else if (arguments.dry_run) {
-    std::printf("%s points of %s runs would be delivered\n", count_text(report->waiting).c_str(),
-                count_text(report->runs).c_str());
+    std::printf("%s of %s would be delivered\n", counted(report->waiting, "point").c_str(),
+                counted(report->runs, "run").c_str());
     if (report->files_waiting != 0) {
-      std::printf("%s files (%s) would be delivered\n", count_text(report->files_waiting).c_str(),
+      std::printf("%s (%s) would be delivered\n", counted(report->files_waiting, "file").c_str(),
                   bytes_text(report->file_bytes_waiting).c_str());
     }
     if (report->intents_waiting != 0) {
-      std::printf("%s registry writes would be delivered\n", count_text(report->intents_waiting).c_str());
+      std::printf("%s would be delivered\n", counted(report->intents_waiting, "registry write").c_str());
     }
   } else {
-    std::printf("delivered %s points (%s runs, %s requests, %s retries); %s wait\n", count_text(report->points).c_str(),
-                count_text(report->runs).c_str(), count_text(report->requests).c_str(),
-                count_text(report->retries).c_str(), count_text(report->waiting).c_str());
+    std::string points = "delivered " + counted(report->points, "point") + " (" + counted(report->runs, "run") + ", " +
+                         counted(report->requests, "request") + ", " + count_text(report->retries) +
+                         (report->retries == 1 ? " retry)" : " retries)");
+    if (report->waiting != 0) points += "; " + count_text(report->waiting) + " wait";
+    std::printf("%s\n", points.c_str());
     if (report->files != 0 || report->files_waiting != 0) {
-      std::printf("delivered %s files (%s); %s (%s) wait\n", count_text(report->files).c_str(),
-                  bytes_text(report->file_bytes).c_str(), count_text(report->files_waiting).c_str(),
-                  bytes_text(report->file_bytes_waiting).c_str());
+      std::string files = "delivered " + counted(report->files, "file") + " (" + bytes_text(report->file_bytes) + ")";
+      if (report->files_waiting != 0) {
+        files += "; " + count_text(report->files_waiting) + " wait (" + bytes_text(report->file_bytes_waiting) + ")";
+      }
+      std::printf("%s\n", files.c_str());
     }
     if (report->dead_letters != 0) {
-      std::printf("%s records were refused by the server for good: `mlops status` says why\n",
-                  count_text(report->dead_letters).c_str());
+      std::printf("refused by the server for good: %s; `mlops stuck` says why\n",
+                  counted(report->dead_letters, "record").c_str());
     }
   }
   if (arguments.dry_run) return kOk;
   if (!report->status.ok() && !(arguments.follow && stop_requested.load())) {
-    std::fprintf(stderr, "mlops: %s\n", report->status.to_string().c_str());
+    std::fprintf(stderr, "mlops: %s\n", pipe.less_what_was_told(report->status.to_string()).c_str());
     return report->status.code() == StatusCode::unavailable ? kUnavailable : kDifferences;
   }
   return kOk;

@@ -45,6 +45,10 @@ std::string count_text(std::uint64_t count) {
   return digits;
 }
 
+std::string counted(std::uint64_t count, const char* noun) {
+  return count_text(count) + " " + noun + (count == 1 ? "" : "s");
+}
+
 std::string bytes_text(std::uint64_t bytes) {
   const char* units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
   double value = static_cast<double>(bytes);
@@ -92,16 +96,6 @@ std::string status_text(const RunSummary& run) {
   return std::string(run_status_name(run.status)) + (gone ? " (process gone)" : "") + (run.deleted ? " (deleted)" : "");
 }
 
-bool lower_is_better(std::string_view metric) {
-  std::string name(metric);
-  for (char& c : name) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-  for (const char* word : {"loss", "err", "mse", "mae", "perplexity", "ppl", "nll", "time", "latency", "duration",
-                           "seconds", "_ms", "cost", "wer", "cer", "fid", "bpb"}) {
-    if (name.find(word) != std::string::npos) return true;
-  }
-  return false;
-}
-
 const char* level_state_text(LaneState state) {
   switch (state) {
     case LaneState::idle:
@@ -121,6 +115,13 @@ const char* level_state_text(LaneState state) {
 }
 
 std::string advice(const DestinationHealth& destination) {
+  // Credentials that are refused, and a server that asks for patience, say that something is there.
+  const bool away = destination.last_error.code() != StatusCode::permission_denied &&
+                    destination.last_error.code() != StatusCode::resource_exhausted;
+  if (!destination.reached && away && !destination.last_error.ok()) {
+    return "never reached; a typo? `mlops remote remove " + destination.name +
+           "` forgets it; else nothing is lost: delivery goes on when it is there, or with `mlops sync`";
+  }
   switch (destination.last_error.code()) {
     case StatusCode::ok:
       return destination.waiting == 0 ? "" : "run `mlops sync`, or start the trainer again with the tracking URI set";

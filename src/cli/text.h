@@ -28,14 +28,13 @@ int exit_code(const Status& status);
 int warn_of(const Damage& damage);
 int warn_of(const Reader& reader);  // slots that its last runs() could not list
 
-std::string count_text(std::uint64_t count);     // 1,234,567
-std::string bytes_text(std::uint64_t bytes);     // 12.3 MiB
-std::string number_text(double value);           // six digits
-std::string time_text(std::int64_t ms);          // local time, to the second
-std::string duration_text(std::int64_t ms);      // "1 h 2 min", "3.4 s"
-std::string status_text(const RunSummary& run);  // "RUNNING (process gone)"
-/// Whether less is better of a metric of that name, as one guesses from losses, errors and times.
-bool lower_is_better(std::string_view metric);
+std::string count_text(std::uint64_t count);                 // 1,234,567
+std::string counted(std::uint64_t count, const char* noun);  // "1 run", "2 runs"
+std::string bytes_text(std::uint64_t bytes);                 // 12.3 MiB
+std::string number_text(double value);                       // six digits
+std::string time_text(std::int64_t ms);                      // local time, to the second
+std::string duration_text(std::int64_t ms);                  // "1 h 2 min", "3.4 s"
+std::string status_text(const RunSummary& run);              // "RUNNING (process gone)"
 const char* level_state_text(LaneState state);
 /// What a person should do about a destination's last error; empty when nothing.
 std::string advice(const DestinationHealth& destination);

@@ -42,13 +42,12 @@ int compare(const Common& common, const Arguments& arguments) {
     print_json(*report);
     return code;
   }
-  std::printf(
-      "run %s (on the server %s)\n%s points here, %s there, %s not delivered yet; %s params and %s tags compared\n",
-      report->run_id.c_str(), report->server_id.c_str(), count_text(report->points_local).c_str(),
-      count_text(report->points_server).c_str(), count_text(report->points_waiting).c_str(),
-      count_text(report->params_checked).c_str(), count_text(report->tags_checked).c_str());
+  std::printf("run %s (on the server %s)\n%s here, %s there, %s not delivered yet; %s and %s compared\n",
+              report->run_id.c_str(), report->server_id.c_str(), counted(report->points_local, "point").c_str(),
+              count_text(report->points_server).c_str(), count_text(report->points_waiting).c_str(),
+              counted(report->params_checked, "param").c_str(), counted(report->tags_checked, "tag").c_str());
   if (report->files_checked != 0 || report->files_waiting != 0) {
-    std::printf("%s files compared by %s, %s not delivered yet\n", count_text(report->files_checked).c_str(),
+    std::printf("%s compared by %s, %s not delivered yet\n", counted(report->files_checked, "file").c_str(),
                 arguments.artifacts ? "size and digest" : "size", count_text(report->files_waiting).c_str());
   }
   if (report->evicted != 0) {

@@ -10,6 +10,8 @@
 #include "client/download.h"
 #include "client/env.h"
 #include "client/lifecycle.h"
+#include "client/remotes.h"
+#include "client/spool_store.h"
 #include "client/within.h"
 #include "ledger/ledger.h"
 #include "mlflow/mlflow.h"
@@ -34,7 +36,7 @@ Result<From> find_server(const DownloadOptions& options) {
   if (!root.ok()) return root.status();
   from.root = *root;
   if (base::exists(from.root)) {
-    Result<Target> target = find_target(options.root, options.from, options.credentials);
+    Result<Target> target = find_target(options.root, options.from, options.credentials, Purpose::reads, "--from");
     if (!target.ok()) return target.status();
     return From{target->root, target->destination.uri, target->destination.name, target->credentials};
   }
@@ -65,7 +67,7 @@ Result<std::string> server_id(const From& from, const std::string& run) {
     if (lane != snapshot->lanes.end() && !lane->second.server_id.empty()) return lane->second.server_id;
   }
   return Status(StatusCode::failed_precondition,
-                "run " + run + " is not on " + from.uri + " yet: `mlops sync` delivers it");
+                "run " + run + " is not on " + from.uri + " yet, where its files are read: `mlops sync` delivers it");
 }
 
 bool is_uri(const std::string& text) {
@@ -124,6 +126,27 @@ Result<store::Place> find_place(std::string run, std::string* path, const Downlo
   return place;
 }
 
+/// With no server at all the buffer is the store: this run's files in it, all of them.
+Result<std::vector<ArtifactInfo>> files_here(const std::string& root, const std::string& run) {
+  Result<std::unique_ptr<view::View>> view = view::View::open(root);
+  if (!view.ok()) return view.status();
+  return (*view)->artifacts(run);
+}
+
+/// `run` is an id, and nobody has named a server: neither the caller nor the environment, nor does the root know one.
+/// The root then; else empty.
+Result<std::string> root_without_server(std::string_view run, const DownloadOptions& options) {
+  if (is_uri(std::string(run))) return std::string();
+  const Environment environment = read_environment();
+  Result<std::string> root = resolve_root(options.root, environment);
+  if (!root.ok() || !base::exists(*root)) return root.ok() ? Result<std::string>(std::string()) : root;
+  Result<std::string> uri = resolve_uri(options.from, environment, *root);
+  if (!uri.ok() || !uri->empty()) return uri.ok() ? Result<std::string>(std::string()) : uri;
+  Result<std::vector<KnownDestination>> known = known_destinations(*root);
+  if (!known.ok()) return known.status();
+  return known->empty() ? root : Result<std::string>(std::string());
+}
+
 std::string plain(std::string_view path) {  // "model/" is "model", "." the place
   while (!path.empty() && path.back() == '/') path.remove_suffix(1);
   return path == "." ? std::string() : std::string(path);
@@ -147,14 +170,24 @@ Result<std::vector<RemoteArtifact>> list_artifacts(std::string_view run, std::st
   client::install_delivery_lifecycle();
   if (Status s = client::check(options); !s.ok()) return s;
   std::string inside = client::plain(path);
-  Result<store::Place> place = client::find_place(std::string(run), &inside, options);
-  if (!place.ok()) return place.status();
-  Result<std::vector<store::Entry>> entries =
-      client::find_artifacts(*place, inside, recursive, options.patience, options.stop, client::environment_variable);
+  const Result<std::string> local = client::root_without_server(run, options);
+  if (!local.ok()) return local.status();
+  const auto from_server = [&]() -> Result<std::vector<store::Entry>> {
+    Result<store::Place> place = client::find_place(std::string(run), &inside, options);
+    if (!place.ok()) return place.status();
+    return client::find_artifacts(*place, inside, recursive, options.patience, options.stop,
+                                  client::environment_variable);
+  };
+  const auto from_buffer = [&]() -> Result<std::vector<store::Entry>> {
+    Result<std::vector<ArtifactInfo>> files = client::files_here(*local, std::string(run));
+    if (!files.ok()) return files.status();
+    return client::find_artifacts(client::open_spool(*files).get(), inside, recursive, options.patience, options.stop);
+  };
+  Result<std::vector<store::Entry>> entries = local->empty() ? from_server() : from_buffer();
   if (!entries.ok()) return entries.status();
   std::vector<RemoteArtifact> out;
   out.reserve(entries->size());
-  for (store::Entry& e : *entries) out.push_back({std::move(e.path), e.is_dir, e.size});
+  for (store::Entry& e : *entries) out.push_back({std::move(e.path), e.is_dir, e.size, !local->empty()});
   return out;
 }
 
@@ -165,12 +198,24 @@ Result<DownloadReport> download_artifacts(std::string_view run, std::string_view
   if (folder.empty()) return Status(StatusCode::invalid_argument, "name a folder to download to");
   std::string inside = client::plain(path);
   client::Download what;
-  Result<store::Place> place = client::find_place(std::string(run), &inside, options);
-  if (!place.ok()) return place.status();
-  Result<std::vector<store::Entry>> entries =
-      client::find_artifacts(*place, inside, true, options.patience, options.stop, client::environment_variable);
+  const Result<std::string> local = client::root_without_server(run, options);
+  if (!local.ok()) return local.status();
+  Result<std::vector<store::Entry>> entries(std::vector<store::Entry>{});
+  if (local->empty()) {
+    Result<store::Place> place = client::find_place(std::string(run), &inside, options);
+    if (!place.ok()) return place.status();
+    entries =
+        client::find_artifacts(*place, inside, true, options.patience, options.stop, client::environment_variable);
+    what.place = std::move(*place);
+  } else {
+    Result<std::vector<ArtifactInfo>> files = client::files_here(*local, std::string(run));
+    if (!files.ok()) return files.status();
+    entries = client::find_artifacts(client::open_spool(*files).get(), inside, true, options.patience, options.stop);
+    what.open = [files = std::move(*files)] {
+      return Result<std::unique_ptr<store::Store>>(client::open_spool(files));
+    };
+  }
   if (!entries.ok()) return entries.status();
-  what.place = std::move(*place);
   for (store::Entry& e : *entries)
     if (!e.is_dir) what.files.push_back({std::move(e.path), e.size, {}});
   what.folder = folder;
@@ -178,7 +223,9 @@ Result<DownloadReport> download_artifacts(std::string_view run, std::string_view
   what.patience = options.patience;
   what.on_progress = options.on_progress;
   what.stop = options.stop;
-  return client::download(what, client::environment_variable);
+  Result<DownloadReport> report = client::download(what, client::environment_variable);
+  if (report.ok()) report->in_buffer = !local->empty();
+  return report;
 }
 
 MLOPS_NAMESPACE_END

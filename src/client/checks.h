@@ -32,9 +32,10 @@ void check_limits(Findings* findings);
 /// The slots of a root that is there, the clock against their files, the database library.
 void check_slots(const std::string& root, Findings* findings);
 /// One server: reached, TLS, proxy, version, credentials, its clock.
-void check_server(const std::string& uri, const Credentials& credentials, Millis deadline, Findings* findings);
+/// False: nothing answers there.
+bool check_server(const std::string& uri, const Credentials& credentials, Millis deadline, Findings* findings);
 /// What waits in the root for that server, and how long it will take.
-void check_waiting(const std::string& root, const std::string& uri, Findings* findings);
+void check_waiting(const std::string& root, const std::string& uri, bool reached, Findings* findings);
 
 /// "1.5 GiB"; "3 min 20 s".
 std::string size_words(std::uint64_t bytes);

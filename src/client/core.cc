@@ -147,8 +147,9 @@ Status Core::flush_delivered(std::int64_t until, const base::Uid& run) {
       const bool stuck = engine->parked() > 0 && engine->wait_idle(Millis(0)).ok();
       if (stuck || millis_left(until) == 0 || closing.load()) {
         const DestinationHealth health = engine->health();
-        std::string words = std::to_string(open.size()) + " run(s) are not fully delivered to " + health.uri + " (" +
-                            std::to_string(health.waiting) + " points wait)";
+        std::string words = std::to_string(open.size()) + (open.size() == 1 ? " run is" : " runs are") +
+                            " not fully delivered to " + health.uri + " (" + std::to_string(health.waiting) +
+                            " points of all runs in this process's slot wait for it)";
         if (!health.last_error.ok()) words += "; last error: " + std::string(health.last_error.message());
         return Status(stuck ? StatusCode::failed_precondition : StatusCode::deadline_exceeded, std::move(words));
       }
@@ -273,6 +274,7 @@ void Core::add_health(Health* out) {
     known->requests += h.requests;
     known->bytes_sent += h.bytes_sent;
     known->lag_seconds = std::max(known->lag_seconds, h.lag_seconds);
+    known->reached = known->reached || h.reached;
     known->deliverer_here = known->deliverer_here && h.deliverer_here;
     if (h.state > known->state) known->state = h.state;
     if (known->last_error.ok()) known->last_error = h.last_error;

@@ -31,7 +31,8 @@
 
 namespace mlops::client {
 
-Result<Target> find_target(const std::string& given_root, const std::string& to, const Credentials& credentials) {
+Result<Target> find_target(const std::string& given_root, const std::string& to, const Credentials& credentials,
+                           Purpose purpose, const char* option) {
   const Environment environment = read_environment();
   Target target;
   Result<std::string> root = resolve_root(given_root, environment);
@@ -45,13 +46,13 @@ Result<Target> find_target(const std::string& given_root, const std::string& to,
   if (uri->empty()) {
     Result<std::vector<KnownDestination>> known = known_destinations(target.root);
     if (!known.ok()) return known.status();
-    if (known->size() != 1) {
-      std::string words = known->empty() ? "nobody has said where to deliver"
-                                         : "this root delivers to " + std::to_string(known->size()) + " servers";
-      for (const KnownDestination& k : *known) words += " " + k.destination.name + " (" + k.destination.uri + ")";
-      return Status(StatusCode::invalid_argument, words + ": give --to URI or NAME, or set MLFLOW_TRACKING_URI");
+    std::string words;
+    const KnownDestination* one = only_one(*known, purpose == Purpose::delivers, &words);
+    if (one == nullptr) {
+      return Status(StatusCode::invalid_argument,
+                    words + ": give " + option + " URI or NAME, or set MLFLOW_TRACKING_URI");
     }
-    target.destination = known->front().destination;
+    target.destination = one->destination;
   } else {
     target.destination = destination_of(target.root, *uri);
   }
@@ -91,6 +92,7 @@ struct Work {
   std::uint64_t asked_beat = 0;  // when the engine was last asked what is new
   std::int64_t asked_at = 0;
   bool idle = false;                  // it had nothing left of that beat
+  bool makes_ledger = false;          // there was none when we came
   std::uint64_t points_at_start = 0;  // delivered before we came
   std::uint64_t files_at_start = 0, file_bytes_at_start = 0;
   std::int64_t blocked_since = 0;
@@ -122,6 +124,11 @@ class Deliverer {
     Result<base::Placing> placing = prepare_root(target_.root);
     if (!placing.ok()) return placing.status();
     placing_ = *placing;
+    Result<std::vector<KnownDestination>> known = known_destinations(target_.root);
+    if (!known.ok()) return known.status();
+    is_new_ = !options_.follow && std::none_of(known->begin(), known->end(), [this](const KnownDestination& k) {
+      return k.destination.name == target_.destination.name;
+    });
     std::int64_t next_look = 0, next_report = 0;
     for (;;) {
       if (base::steady_ms() >= next_look) {
@@ -281,6 +288,7 @@ class Deliverer {
     options.turnstile = turnstile_;
     options.upload_turnstile = upload_turnstile_;
     options.env = environment_variable;
+    options.says_trouble = options_.log_trouble;
     if (works_.size() >= kWideEngines) options.max_connections = 1;
     if (work->drain != nullptr) {
       drain::Drain* drain = work->drain.get();
@@ -301,6 +309,7 @@ class Deliverer {
     options.experiment_of = [this](const base::Uid& run) { return drain::experiment_of(target_.root, run); };
     options.files_elsewhere = [this, dir = work->dir](const base::Uid& run) { return attached_.wait_for(dir, run); };
     Result<ledger::Ledger::Snapshot> before = ledger::Ledger::read(work->dir, target_.destination.name);
+    work->makes_ledger = before.status().code() == StatusCode::not_found;
     if (before.ok()) {
       for (const auto& [uid, lane] : before->lanes) work->points_at_start += lane.delivered;
       for (const auto& [uid, place] : before->artifacts) {
@@ -464,7 +473,7 @@ class Deliverer {
       report.file_bytes_waiting += left.report.file_bytes_waiting;
       report.parked += left.report.parked;
     }
-    works_.clear();
+    const std::string unreached = end_works();
     for (const auto& [dir, problem] : problems_) {  // by what its files say: what only its journals hold is not counted
       const Count count = count_slot(dir, target_.destination.name);
       report.runs += count.runs;
@@ -483,6 +492,7 @@ class Deliverer {
       if (intents_ != 0) words += ", " + std::to_string(intents_) + " registry writes wait (`mlops models pending`)";
       if (report.parked != 0) words += ", " + std::to_string(report.parked) + " runs need somebody to act";
       if (!last.ok()) words += ": " + std::string(last.message());
+      words += unreached;
       const StatusCode code = !last.ok() ? last.code() : StatusCode::deadline_exceeded;
       report.status = Status(report.parked != 0 ? StatusCode::failed_precondition : code, words);
     } else if (!problems_.empty()) {
@@ -491,6 +501,27 @@ class Deliverer {
       report.status = left_alone_;
     }
     return report;
+  }
+
+  /// A destination that this delivery brought up is forgotten again when it never answered. What there is to say of
+  /// one that never did.
+  std::string end_works() {
+    std::vector<std::string> made;
+    for (const auto& [dir, work] : works_) {
+      if (work->makes_ledger && work->engine->is_deliverer()) made.push_back(dir);
+    }
+    works_.clear();
+    const std::string& name = target_.destination.name;
+    if (is_new_ && !made.empty() && forget_unreached(target_.root, name, made)) {
+      return ". It never answered as an MLflow server, so this root forgets it again";
+    }
+    const Result<std::vector<KnownDestination>> known = known_destinations(target_.root);
+    for (std::size_t i = 0; known.ok() && i < known->size(); ++i) {
+      const KnownDestination& k = (*known)[i];
+      if (k.destination.name == name && !k.reached)
+        return ". Never reached; a typo? `mlops remote remove " + name + "`";
+    }
+    return {};
   }
 
   Result<DeliverReport> count_only() {
@@ -540,6 +571,7 @@ class Deliverer {
   std::map<std::string, std::string> leases_;  // of slots whose lock is free, as first seen
   std::set<std::string> doubted_;              // of them those whose owner may be dead
   std::map<std::string, Status> problems_;     // slots that cannot be opened, and why
+  bool is_new_ = false;                        // the root did not know the destination when we came
   Status left_alone_;                          // the first journal that no slot's owner could read, and why
 };
 
@@ -549,7 +581,8 @@ class Deliverer {
 MLOPS_NAMESPACE_BEGIN
 
 Result<DeliverReport> deliver(const DeliverOptions& options) {
-  Result<client::Target> target = client::find_target(options.root, options.to, options.credentials);
+  Result<client::Target> target =
+      client::find_target(options.root, options.to, options.credentials, client::Purpose::delivers);
   if (!target.ok()) return target.status();
   return client::Deliverer(options, std::move(*target)).run();
 }

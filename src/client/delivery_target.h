@@ -15,7 +15,10 @@ struct Target {
   Credentials credentials;
 };
 
-/// Resolves what the caller left empty: `to` is the environment's tracking URI, else the root's only destination.
-Result<Target> find_target(const std::string& root, const std::string& to, const Credentials& credentials);
+/// Resolves what the caller left empty: `to` is the environment's tracking URI, else the root's only destination; for
+/// who only reads, the only one that ever answered (only_one in remotes.h). `option`: what a person would give.
+enum class Purpose { delivers, reads };
+Result<Target> find_target(const std::string& root, const std::string& to, const Credentials& credentials,
+                           Purpose purpose, const char* option = "--to");
 
 }  // namespace mlops::client

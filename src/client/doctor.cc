@@ -66,8 +66,8 @@ void check_servers(const DoctorOptions& options, const std::string& root, const 
   const Credentials credentials = credentials_from_environment(options.credentials);
   for (const std::string& one : uris) {
     findings->ok("server.uri", one);
-    check_server(one, credentials, options.deadline, findings);
-    check_waiting(root, one, findings);
+    const bool reached = check_server(one, credentials, options.deadline, findings);
+    check_waiting(root, one, reached, findings);
   }
 }
 

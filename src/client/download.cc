@@ -45,7 +45,7 @@ class Downloader {
     for (const WantedFile& file : what_.files) progress_.bytes += file.size;
     const std::size_t wanted = std::clamp<std::size_t>(what_.connections, 1, 16);
     for (std::size_t i = 0; i < std::min(wanted, std::max<std::size_t>(1, what_.files.size())); ++i) {
-      Result<std::unique_ptr<store::Store>> store = store::open(what_.place, env_);
+      Result<std::unique_ptr<store::Store>> store = what_.open ? what_.open() : store::open(what_.place, env_);
       if (!store.ok()) return store.status();
       stores_.push_back(std::move(*store));
     }
@@ -159,18 +159,23 @@ Status list_folder(store::Store* store, const std::string& dir, Patience* patien
 Result<DownloadReport> download(const Download& what, const http::Env& env) { return Downloader(what, env).run(); }
 
 Result<std::vector<store::Entry>> find_artifacts(const store::Place& place, const std::string& path, bool recursive,
-                                                 Millis patience_limit, const std::atomic<bool>* stop,
-                                                 const http::Env& env) {
+                                                 Millis patience, const std::atomic<bool>* stop, const http::Env& env) {
   if (!path.empty())
     if (Status s = store::check_path(path); !s.ok()) return s;
   Result<std::unique_ptr<store::Store>> store = store::open(place, env);
   if (!store.ok()) return store.status();
+  return find_artifacts(store->get(), path, recursive, patience, stop);
+}
+
+Result<std::vector<store::Entry>> find_artifacts(store::Store* store, const std::string& path, bool recursive,
+                                                 Millis patience_limit, const std::atomic<bool>* stop) {
+  if (!path.empty())
+    if (Status s = store::check_path(path); !s.ok()) return s;
   Patience patience(patience_limit, stop);
   if (!path.empty()) {  // a file, or a folder? only what holds it says so
     const auto slash = path.rfind('/');
     std::vector<store::Entry> around;
-    if (Status s =
-            list_folder(store->get(), slash == std::string::npos ? "" : path.substr(0, slash), &patience, &around);
+    if (Status s = list_folder(store, slash == std::string::npos ? "" : path.substr(0, slash), &patience, &around);
         !s.ok())
       return s;
     const auto found =
@@ -186,7 +191,7 @@ Result<std::vector<store::Entry>> find_artifacts(const store::Place& place, cons
     const std::string dir = std::move(open.back());
     open.pop_back();
     std::vector<store::Entry> entries;
-    if (Status s = list_folder(store->get(), dir, &patience, &entries); !s.ok()) return s;
+    if (Status s = list_folder(store, dir, &patience, &entries); !s.ok()) return s;
     for (store::Entry& entry : entries) {
       if (recursive && entry.is_dir) {
         if (static_cast<std::size_t>(std::count(entry.path.begin(), entry.path.end(), '/')) > kDeepest)

@@ -9,6 +9,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,7 @@ struct WantedFile {
 
 struct Download {
   store::Place place;
+  std::function<Result<std::unique_ptr<store::Store>>()> open{};  // instead of the place; called for each connection
   std::vector<WantedFile> files;
   std::string folder;
   std::uint32_t connections = 4;
@@ -43,5 +45,7 @@ Result<DownloadReport> download(const Download& what, const http::Env& env);
 /// Tried again while somebody answers within `patience`. Every path is checked.
 Result<std::vector<store::Entry>> find_artifacts(const store::Place& place, const std::string& path, bool recursive,
                                                  Millis patience, const std::atomic<bool>* stop, const http::Env& env);
+Result<std::vector<store::Entry>> find_artifacts(store::Store* store, const std::string& path, bool recursive,
+                                                 Millis patience, const std::atomic<bool>* stop);
 
 }  // namespace mlops::client

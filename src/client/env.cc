@@ -269,10 +269,11 @@ Result<std::string> resolve_uri(const std::string& given, const Environment& env
   Result<std::string> checked = http::check_uri(uri);
   if (checked.ok()) return checked;
   const bool word = ledger::check_remote_name(uri).ok();
-  return Status(checked.status().code(),
-                std::string(given.empty() ? "MLFLOW_TRACKING_URI: " : "tracking URI: ") +
-                    std::string(checked.status().message()) +
-                    (word ? "; nor is it the name of a remote here (" + where_names_are(root) + ")" : std::string()));
+  std::string wrong(checked.status().message());  // "tracking URI '…': …"
+  if (given.empty() && wrong.compare(0, 12, "tracking URI") == 0) wrong.replace(0, 12, "MLFLOW_TRACKING_URI");
+  return Status(
+      checked.status().code(),
+      wrong + (word ? "; nor is it the name of a remote here (" + where_names_are(root) + ")" : std::string()));
 }
 
 Result<Options> complete_options(Options o, const Environment& environment) {
@@ -281,8 +282,9 @@ Result<Options> complete_options(Options o, const Environment& environment) {
   if (!root.ok()) return root.status();
   o.root = *root;
   Result<std::string> uri = resolve_uri(o.tracking_uri, environment, o.root);
-  if (!uri.ok()) return uri.status();
-  o.tracking_uri = *uri;
+  // A variable that names no server of ours is no matter to a client that delivers nowhere.
+  if (!uri.ok() && (o.deliver || !o.tracking_uri.empty())) return uri.status();
+  o.tracking_uri = uri.ok() ? *uri : std::string();
   if (o.deliver && is_no(environment.deliver)) o.deliver = false;
   if (o.host.empty()) o.host = environment.host;
   if (o.host.empty()) o.host = base::host_name();

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <memory>
+#include <set>
 
 #include "base/base.h"
 #include "base/file.h"
@@ -56,10 +57,14 @@ class Collector {
   Result<GcReport> run() {
     Result<std::vector<drain::SlotInfo>> slots = drain::find_slots(root_);
     if (!slots.ok()) return slots.status();
+    Result<std::vector<KnownDestination>> destinations = known_destinations(root_);
+    if (!destinations.ok()) return destinations.status();
+    known_ = std::move(*destinations);
     if (Status s = look_at_runs(); !s.ok()) return s;
     for (const drain::SlotInfo& slot : *slots) {
       if (Status s = look_at_slot(slot); !s.ok()) return s;
     }
+    say_what_stays();
     std::stable_sort(found_.begin(), found_.end(),
                      [](const Candidate& a, const Candidate& b) { return a.run.end_ms < b.run.end_ms; });
     if (!options_.dry_run) {
@@ -109,6 +114,9 @@ class Collector {
       return {};
     }
     const drain::Proof proof(root_, info.dir, slot->identity);
+    if (!proof.trouble().ok()) {
+      report_.notes.push_back("the runs in " + info.dir + " stay: " + std::string(proof.trouble().message()));
+    }
     const std::int64_t before = base::now_ms() - options_.older_than.count();
     const double bytes_per_point = static_cast<double>(base::disk_usage(info.dir + "/db")) /
                                    static_cast<double>(std::max<std::uint64_t>(1, slot->kept_points));
@@ -117,9 +125,16 @@ class Collector {
       const auto chosen = chosen_.find(uid);
       const bool ended = row.status != RunStatus::running && row.end_ms > 0 && row.end_ms <= before;
       const std::uint64_t points = row.points - row.evicted_points;
-      if (chosen == chosen_.end() || !ended || points == 0) continue;
+      if (chosen == chosen_.end() || points == 0) continue;
+      if (!ended) {
+        (row.status == RunStatus::running ? running_ : young_).insert(uid);
+        continue;
+      }
       const bool delivered = proof.whole(row);
-      if (!delivered && !(options_.deleted && row.deleted)) continue;
+      if (!delivered && !(options_.deleted && row.deleted)) {
+        if (proof.trouble().ok()) note_waiting(uid, proof.lacking(row));
+        continue;
+      }
       if (info.alive) {
         ++held;
         continue;
@@ -142,6 +157,35 @@ class Collector {
                               " holds their slot: its own retention takes them, or gc after its end");
     }
     return {};
+  }
+
+  // What no destination has a ledger of, every known one lacks.
+  void note_waiting(const base::Uid& uid, const std::vector<std::string>& lacking) {
+    for (const std::string& name : lacking) waiting_[name].insert(uid);
+    for (std::size_t i = 0; lacking.empty() && i < known_.size(); ++i) {
+      waiting_[known_[i].destination.name].insert(uid);
+    }
+    if (known_.empty()) waiting_[""].insert(uid);
+  }
+
+  void say_what_stays() {
+    const auto runs = [](std::size_t count) {
+      return std::to_string(count) + (count == 1 ? " run stays" : " runs stay");
+    };
+    if (found_.empty() && !young_.empty()) report_.notes.push_back(runs(young_.size()) + ": ended too recently");
+    if (found_.empty() && !running_.empty()) report_.notes.push_back(runs(running_.size()) + ": not ended yet");
+    for (const auto& [name, uids] : waiting_) {
+      const auto k =
+          std::find_if(known_.begin(), known_.end(), [&](const auto& d) { return d.destination.name == name; });
+      if (k == known_.end()) {
+        report_.notes.push_back(runs(uids.size()) + ": no server is known here, so the buffer is the store");
+        continue;
+      }
+      report_.notes.push_back(
+          runs(uids.size()) + ": not delivered whole to " + name + " (" + k->destination.uri + ")" +
+          (k->reached ? ": `mlops sync --to " + name + "` delivers"
+                      : ", which was never reached; a typo? `mlops remote remove " + name + "` forgets it"));
+    }
   }
 
   Status collect(const std::string& dir) {
@@ -181,6 +225,9 @@ class Collector {
   std::string root_;
   std::map<base::Uid, RunSummary> chosen_;
   std::vector<Candidate> found_;
+  std::vector<KnownDestination> known_;
+  std::set<base::Uid> young_, running_;
+  std::map<std::string, std::set<base::Uid>> waiting_;  // runs that could go else, by the destination that lacks them
   GcReport report_;
 };
 

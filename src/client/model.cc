@@ -62,8 +62,8 @@ const std::string& LoggedModel::id() const noexcept { return impl_ ? impl_->id :
 const std::string& LoggedModel::name() const noexcept { return impl_ ? impl_->name : nothing(); }
 const std::string& LoggedModel::run_id() const noexcept { return impl_ ? impl_->run->id : nothing(); }
 
-Status LoggedModel::log_metric(std::string_view name, double value, std::int64_t step,
-                               const Dataset* dataset) noexcept {
+Status LoggedModel::log_metric(std::string_view name, double value, std::int64_t step, const Dataset* dataset,
+                               std::int64_t time_ms) noexcept {
   if (!impl_) return no_model();
   model::Op op;
   op.kind = model::OpKind::model_metric;
@@ -71,7 +71,7 @@ Status LoggedModel::log_metric(std::string_view name, double value, std::int64_t
   op.key = name;
   op.value = model::format_double(value);
   op.number = step;
-  op.time_ms = base::now_ms();
+  op.time_ms = time_ms < 0 ? base::now_ms() : time_ms;
   if (dataset != nullptr) {
     if (Status s = model::check_dataset(*dataset, {}); !s.ok()) return s;
     op.pairs = {{std::string(model::kDatasetName), dataset->name},

@@ -147,7 +147,9 @@ Result<Registry> Registry::open(RegistryOptions options) {
   impl->credentials = client::credentials_from_environment(std::move(options.credentials));
   if (impl->uri.empty() && base::exists(impl->root)) {
     Result<std::vector<client::KnownDestination>> known = client::known_destinations(impl->root);
-    if (known.ok() && known->size() == 1) impl->uri = known->front().destination.uri;
+    std::string words;
+    const client::KnownDestination* one = known.ok() ? client::only_one(*known, false, &words) : nullptr;
+    if (one != nullptr) impl->uri = one->destination.uri;
   }
   if (!impl->uri.empty()) impl->destination = client::destination_of(impl->root, impl->uri).name;
   return Registry(std::move(impl));

@@ -37,7 +37,7 @@ Result<std::vector<KnownDestination>> known_destinations(const std::string& root
   std::map<std::string, KnownDestination> known;
   Result<ledger::Remotes> remotes = ledger::Remotes::load(root);
   if (!remotes.ok()) return remotes.status();
-  for (const ledger::Destination& d : remotes->all()) known[d.name] = {d, true, {}};
+  for (const ledger::Destination& d : remotes->all()) known[d.name] = {d, true, false, {}};
   Result<std::vector<drain::SlotInfo>> slots = drain::find_slots(root);
   if (!slots.ok() && slots.status().code() != StatusCode::not_found) return slots.status();
   for (std::size_t i = 0; slots.ok() && i < slots->size(); ++i) {
@@ -47,9 +47,10 @@ Result<std::vector<KnownDestination>> known_destinations(const std::string& root
     for (const std::string& name : *names) {
       KnownDestination& k = known[name];
       k.slot_dirs.push_back(dir);
-      if (k.destination.uri.empty()) {
+      if (k.destination.uri.empty() || !k.reached) {
         Result<ledger::Ledger::Snapshot> snapshot = ledger::Ledger::read(dir, name);
-        if (snapshot.ok()) k.destination = {name, snapshot->destination.uri};
+        if (snapshot.ok() && k.destination.uri.empty()) k.destination.uri = snapshot->destination.uri;
+        k.reached = k.reached || (snapshot.ok() && snapshot->answered());
       }
       k.destination.name = name;
     }
@@ -57,6 +58,22 @@ Result<std::vector<KnownDestination>> known_destinations(const std::string& root
   std::vector<KnownDestination> out;
   for (auto& [name, k] : known) out.push_back(std::move(k));
   return out;
+}
+
+const KnownDestination* only_one(const std::vector<KnownDestination>& known, bool even_unreached, std::string* words) {
+  if (known.size() == 1) return &known.front();
+  const KnownDestination* only = nullptr;
+  std::size_t counted = 0;
+  *words = known.empty() ? "nobody has said where to deliver"
+                         : "this root delivers to " + std::to_string(known.size()) + " servers:";
+  for (const KnownDestination& k : known) {
+    *words += (&k == &known.front() ? " " : ", ") + k.destination.name + " (" + k.destination.uri +
+              (k.reached ? ")" : "; never reached)");
+    if (!k.reached && !k.named) continue;
+    ++counted;
+    only = k.reached ? &k : nullptr;
+  }
+  return counted == 1 && !even_unreached ? only : nullptr;
 }
 
 std::string holder_of(const std::string& lock_path) {
@@ -180,6 +197,30 @@ Status rename(Change* change, const KnownDestination& from, std::string_view to)
   return change->remotes.save(change->root);
 }
 
+/// What would be forgotten with it; empty: nothing that matters.
+std::string what_it_lacks(const DestinationHealth& d) {
+  std::string words, mends;
+  const auto say = [](std::string* to, const std::string& more, const char* between) {
+    *to += (to->empty() ? "" : between) + more;
+  };
+  if (d.waiting != 0) say(&words, std::to_string(d.waiting) + " points wait for " + d.name, "");
+  if (d.files_waiting != 0) say(&words, std::to_string(d.files_waiting) + " files wait for " + d.name, ", ");
+  if (!words.empty()) mends = "`mlops sync --to " + d.name + "` delivers";
+  if (d.dead_letters != 0) {
+    say(&words, d.name + " refused " + std::to_string(d.dead_letters) + " records", ", and ");
+    say(&mends, "`mlops stuck` shows what was refused", ", ");
+  }
+  return words.empty() ? words : words + ": " + mends;
+}
+
+/// Whoever calls this holds its lock.
+Status remove_ledger(const std::string& slot_dir, const std::string& name) {
+  const std::string old = ledger_dir(slot_dir, name), gone = ledger_dir(slot_dir, "." + name);
+  if (Status s = base::remove_tree(gone); !s.ok()) return s;  // of a removal that was cut off
+  if (::rename(old.c_str(), gone.c_str()) != 0) return base::errno_status(errno, "rename", old);
+  return base::remove_tree(gone);
+}
+
 Status remove(Change* change, const KnownDestination& remote, bool even_waiting) {
   const std::string& name = remote.destination.name;
   if (!even_waiting) {
@@ -188,11 +229,9 @@ Status remove(Change* change, const KnownDestination& remote, bool even_waiting)
     Result<Health> health = (*view)->health();
     if (!health.ok()) return health.status();
     for (const DestinationHealth& d : health->destinations) {
-      if (d.name != name || (d.waiting == 0 && d.dead_letters == 0 && d.files_waiting == 0)) continue;
-      return Status(StatusCode::failed_precondition,
-                    std::to_string(d.waiting) + " points wait for " + name + ", and it refused " +
-                        std::to_string(d.dead_letters) + " records: `mlops sync --to " + name +
-                        "` delivers, `mlops stuck` shows what was refused; --yes removes it all the same");
+      if (d.name != name) continue;
+      const std::string words = what_it_lacks(d);
+      if (!words.empty()) return Status(StatusCode::failed_precondition, words + "; --yes removes it all the same");
     }
   }
   Result<std::vector<base::FileLock>> held = Change::hold(remote);
@@ -200,15 +239,27 @@ Status remove(Change* change, const KnownDestination& remote, bool even_waiting)
   change->remotes.erase(name);
   if (Status s = change->remotes.save(change->root); !s.ok()) return s;
   for (const std::string& dir : remote.slot_dirs) {
-    const std::string old = ledger_dir(dir, name), gone = ledger_dir(dir, "." + name);
-    if (Status s = base::remove_tree(gone); !s.ok()) return s;  // of a removal that was cut off
-    if (::rename(old.c_str(), gone.c_str()) != 0) return base::errno_status(errno, "rename", old);
-    if (Status s = base::remove_tree(gone); !s.ok()) return s;
+    if (Status s = remove_ledger(dir, name); !s.ok()) return s;
   }
   return {};
 }
 
 }  // namespace
+
+bool forget_unreached(const std::string& root, const std::string& name, const std::vector<std::string>& slot_dirs) {
+  const Result<base::FileLock> names = ledger::Remotes::lock(root);
+  const Result<ledger::Remotes> remotes = ledger::Remotes::load(root);
+  if (!names.ok() || !remotes.ok() || remotes->named(name) != nullptr) return false;
+  bool all = true;
+  for (const std::string& dir : slot_dirs) {
+    const Result<base::FileLock> lock = base::FileLock::try_lock(ledger_dir(dir, name) + "/lock");
+    const Result<ledger::Ledger::Snapshot> ledger = ledger::Ledger::read(dir, name);
+    const bool vain = lock.ok() && ledger.ok() && !ledger->answered() && !ledger::Ledger::held_elsewhere(dir, name);
+    all = vain && remove_ledger(dir, name).ok() && all;
+  }
+  return all;
+}
+
 }  // namespace mlops::client
 
 MLOPS_NAMESPACE_BEGIN

@@ -149,12 +149,14 @@ double measured_pace(const std::string& root, const std::string& name) {
 
 }  // namespace
 
-void check_server(const std::string& uri, const Credentials& credentials, Millis deadline, Findings* findings) {
+bool check_server(const std::string& uri, const Credentials& credentials, Millis deadline, Findings* findings) {
   check_proxy(credentials, findings);
-  if (check_reached(uri, credentials, deadline, findings)) check_api(uri, credentials, deadline, findings);
+  const bool reached = check_reached(uri, credentials, deadline, findings);
+  if (reached) check_api(uri, credentials, deadline, findings);
+  return reached;
 }
 
-void check_waiting(const std::string& root, const std::string& uri, Findings* findings) {
+void check_waiting(const std::string& root, const std::string& uri, bool reached, Findings* findings) {
   Result<std::unique_ptr<view::View>> view = view::View::open(root);
   if (!view.ok()) return;  // no root, nothing waits; or said already
   const Result<Health> health = (*view)->health();
@@ -179,12 +181,22 @@ void check_waiting(const std::string& root, const std::string& uri, Findings* fi
     findings->ok("delivery", "nothing waits");
     return;
   }
+  const std::string words = std::to_string(waiting) + " points wait";
+  if (!reached) {
+    if (known == nullptr || known->reached) {
+      findings->ok("delivery", words + " until it is there");
+    } else {
+      findings->mend("delivery", words + " for a server that was never reached",
+                     "a typo? `mlops remote remove " + name + "` forgets it");
+    }
+    return;
+  }
   const double pace = measured_pace(root, known != nullptr ? known->name : name);
   const double seconds = static_cast<double>(waiting) / (pace > 0 ? pace : kUsualPace);
   const std::string at =
       std::to_string(std::llround(pace > 0 ? pace : kUsualPace)) + " points/s, " +
       (pace > 0 ? "as measured when a backlog of this root was delivered" : "a usual pace, not measured here yet");
-  findings->ok("delivery", std::to_string(waiting) + " points wait; about " + time_words(seconds) + " at " + at);
+  findings->ok("delivery", words + "; about " + time_words(seconds) + " at " + at);
 }
 
 }  // namespace mlops::client

@@ -77,6 +77,8 @@ class Starter {
       if (env.attach_run == "job") {
         options_.per_job = true;
       } else {
+        asked_experiment_ = experiment_;
+        asked_name_ = options_.name;
         (env.attach_run.empty() ? options_.resume_id : options_.attach_id) =
             env.attach_run.empty() ? env.run_id : env.attach_run;
       }
@@ -96,6 +98,17 @@ class Starter {
       value = std::string(model::cut_chars(value, model::kTagChars));
     }
     return {};
+  }
+
+  // Of a program inside `mlops exec`, say: the run it joins has an experiment and a name already.
+  void say_what_is_ignored(const model::RunRow& row) const {
+    std::string words;
+    if (!asked_experiment_.empty() && asked_experiment_ != row.experiment) words = "experiment " + asked_experiment_;
+    if (!asked_name_.empty() && asked_name_ != row.name)
+      words += (words.empty() ? "name " : " and name ") + asked_name_;
+    if (words.empty()) return;
+    base::log(base::LogLevel::info, words + " are ignored: the environment names run " + row.uid.hex() + ", which is " +
+                                        row.name + " in " + row.experiment);
   }
 
   Status forked_status() const {
@@ -197,6 +210,7 @@ class Starter {
   }
 
   Result<std::shared_ptr<RunState>> attach_row(const model::RunRow& row) {
+    say_what_is_ignored(row);
     experiment_ = row.experiment;
     take_tables(row);
     return begin(root_->main_core, row.uid, 1, Role::attached, row.name, row.params, false);
@@ -471,6 +485,7 @@ class Starter {
   Session* session_;
   Root* root_;
   std::string experiment_;
+  std::string asked_experiment_, asked_name_;  // by the program, where the environment names the run
   RunOptions options_;
   std::vector<std::pair<std::string, std::int64_t>> steps_before_;
   std::string tables_before_;

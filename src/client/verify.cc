@@ -306,7 +306,8 @@ MLOPS_NAMESPACE_BEGIN
 
 Result<VerifyReport> verify(std::string_view run_id, const VerifyOptions& options) {
   client::install_delivery_lifecycle();
-  Result<client::Target> target = client::find_target(options.root, options.to, options.credentials);
+  Result<client::Target> target =
+      client::find_target(options.root, options.to, options.credentials, client::Purpose::reads);
   if (!target.ok()) return target.status();
   return client::Verifier(std::move(*target), options.read_artifacts).run(run_id);
 }

@@ -131,19 +131,26 @@ buffer::Drops Worker::drops() const {
 
 /// Once per process and reason: handles drop in nanoseconds and say nothing.
 void Worker::say_drops(const buffer::Drops& drops) {
-  const auto begins = [&](const char* reason, const char* words) {
+  const auto begins = [&](const char* reason) {
     const auto count = [reason](const buffer::Drops& all) {
       const auto found = all.find(reason);
       return found == all.end() ? 0 : found->second;
     };
-    if (count(drops) > count(drops_before_) && count(drops_written_) == count(drops_before_))
-      base::log(base::LogLevel::warn, words);
+    return count(drops) > count(drops_before_) && count(drops_written_) == count(drops_before_);
   };
-  begins("closed", "points logged on runs that have ended are dropped (reason closed); `mlops status` counts them");
-  begins("invalid", "points of invalid names or times are dropped (reason invalid); `mlops status` counts them");
-  begins("journal_full",
-         "points are dropped because the journal is full (reason journal_full); free disk space, or "
-         "raise Options::journal_mib");
+  if (begins("closed")) {
+    base::log(base::LogLevel::warn,
+              "points logged on runs that have ended are dropped (reason closed); `mlops status` counts them");
+  }
+  if (begins("invalid")) {
+    base::log(base::LogLevel::warn,
+              "points of invalid names or times are dropped (reason invalid); `mlops status` counts them");
+  }
+  if (begins("journal_full")) {
+    base::log(base::LogLevel::warn,
+              "points are dropped because the journal is full (reason journal_full); free disk space, or raise "
+              "Options::journal_mib");
+  }
 }
 
 Status Worker::beat() {

@@ -61,28 +61,36 @@ Floors floors_of(const std::string& slot_dir, const buffer::Reader& reader, Stat
 Proof::Proof(const std::string& root, const std::string& slot_dir, const buffer::Identity& identity,
              const buffer::Reader* reader)
     : reader_(reader), identity_(identity) {
-  Status status;
-  ledgers_ = ledgers(slot_dir, &status);
+  ledgers_ = ledgers(slot_dir, &trouble_);
   const auto remotes = ledger::Remotes::load(root);
-  bool all = status.ok() && remotes.ok();
-  for (std::size_t i = 0; all && i < remotes->all().size();
-       ++i) {  // one that nothing was delivered to lacks everything
+  if (trouble_.ok()) trouble_ = remotes.status();
+  for (std::size_t i = 0; remotes.ok() && i < remotes->all().size(); ++i) {
     const std::string& name = remotes->all()[i].name;
-    all = std::any_of(ledgers_.begin(), ledgers_.end(), [&](const auto& s) { return s.destination.name == name; });
+    const bool here =
+        std::any_of(ledgers_.begin(), ledgers_.end(), [&](const auto& s) { return s.destination.name == name; });
+    if (!here) absent_.push_back(name);
   }
-  if (!all) ledgers_.clear();
+}
+
+bool Proof::has(const ledger::Ledger::Snapshot& snapshot, const model::RunRow& row) const {
+  const auto lane = snapshot.lanes.find(row.uid);
+  if (lane == snapshot.lanes.end() || lane->second.cursor < row.next_seq || lane->second.in_flight != 0) return false;
+  return lane->second.buffer_uid == identity_.uid && lane->second.buffer_generation == identity_.generation &&
+         std::none_of(snapshot.dead.begin(), snapshot.dead.end(), [&](const ledger::DeadLetter& letter) {
+           return letter.run == row.uid && letter.state == ledger::DeadLetter::State::retrying;
+         });
+}
+
+std::vector<std::string> Proof::lacking(const model::RunRow& row) const {
+  std::vector<std::string> names = absent_;
+  for (const auto& snapshot : ledgers_) {
+    if (!has(snapshot, row)) names.push_back(snapshot.destination.name);
+  }
+  return names;
 }
 
 bool Proof::whole(const model::RunRow& row) const {
-  const auto has = [&](const ledger::Ledger::Snapshot& snapshot) {
-    const auto lane = snapshot.lanes.find(row.uid);
-    if (lane == snapshot.lanes.end() || lane->second.cursor < row.next_seq || lane->second.in_flight != 0) return false;
-    return lane->second.buffer_uid == identity_.uid && lane->second.buffer_generation == identity_.generation &&
-           std::none_of(snapshot.dead.begin(), snapshot.dead.end(), [&](const ledger::DeadLetter& letter) {
-             return letter.run == row.uid && letter.state == ledger::DeadLetter::State::retrying;
-           });
-  };
-  if (ledgers_.empty() || !std::all_of(ledgers_.begin(), ledgers_.end(), has)) return false;
+  if (!trouble_.ok() || ledgers_.empty() || !lacking(row).empty()) return false;
   if (reader_ == nullptr) return true;
   const auto artifacts = reader_->artifacts(row.uid);
   const auto has_files = [&](const ledger::Ledger::Snapshot& snapshot) {

@@ -30,9 +30,17 @@ class Proof {
   /// Every record of the run is delivered or given up everywhere, and none is to be sent once more. So are
   /// all of its artifacts.
   bool whole(const model::RunRow& row) const;
+  /// Which destinations lack records of it, by name. None although it is not whole: its artifacts are missing there, no
+  /// destination is known in this slot, or `trouble`.
+  std::vector<std::string> lacking(const model::RunRow& row) const;
+  const Status& trouble() const { return trouble_; }  // why the ledgers or the remotes cannot be read
 
  private:
-  std::vector<ledger::Ledger::Snapshot> ledgers_;  // empty: nothing is proved
+  bool has(const ledger::Ledger::Snapshot& snapshot, const model::RunRow& row) const;
+
+  std::vector<ledger::Ledger::Snapshot> ledgers_;
+  std::vector<std::string> absent_;  // remotes with no ledger here: nothing was delivered to them
+  Status trouble_;
   const buffer::Reader* reader_;
   buffer::Identity identity_;
 };

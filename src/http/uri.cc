@@ -115,6 +115,13 @@ Result<Uri> parse_uri(const std::string& given) {
 Result<std::string> check_uri(const std::string& uri) {
   auto parsed = parse_uri(uri);
   if (!parsed.ok()) return parsed.status();
+  for (const char* api : {"/api/2.0/mlflow", "/ajax-api/2.0/mlflow"}) {
+    const auto at = parsed->path.find(api);
+    if (at == std::string::npos) continue;
+    Uri shorter = *parsed;
+    shorter.path.resize(at);
+    return wrong(uri, "give it without " + parsed->path.substr(at) + ": " + shorter.text());
+  }
   return parsed->text();
 }
 

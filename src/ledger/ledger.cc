@@ -568,6 +568,11 @@ Result<Ledger::Snapshot> Ledger::read(const std::string& slot_dir, const std::st
   return out;
 }
 
+bool Ledger::Snapshot::answered() const {
+  return !dead.empty() || !intents.empty() || !models.empty() || !uploads.empty() ||
+         std::any_of(lanes.begin(), lanes.end(), [](const auto& lane) { return lane.second.answered(); });
+}
+
 bool Ledger::held_elsewhere(const std::string& slot_dir, const std::string& name) {
   return base::is_network_root(base::root_of_slot(slot_dir)) &&
          base::lease_alive_elsewhere(folder(slot_dir, name) + "/lease");

@@ -42,6 +42,10 @@ struct Lane {
   std::uint64_t dead_points = 0;  // points among `dead`
   std::int64_t parked_ms = 0;     // since when; 0 not known
   bool deleted = false;           // the run is, by the records below the cursor
+  /// The server has said something that only an MLflow server says.
+  bool answered() const {
+    return !server_id.empty() || !experiment_id.empty() || creating || cursor > 1 || !parked.empty();
+  }
 };
 
 /// A record the server would not take. One per run and seq: a later one replaces it.
@@ -124,6 +128,8 @@ class Ledger {
     std::map<Uid, ModelState> models;
     LiveState live;
     bool held = false;  // some deliverer has the lock
+    /// The server has once answered as an MLflow server: what is known of it is more than its address.
+    bool answered() const;
   };
   static Result<Snapshot> read(const std::string& slot_dir, const std::string& name);
   static Result<std::vector<std::string>> list(const std::string& slot_dir);  // destination names

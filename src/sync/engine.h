@@ -40,6 +40,7 @@ struct EngineOptions {
   std::shared_ptr<Turnstile> turnstile;         // shared by engines that deliver to one server; null: none
   std::shared_ptr<Turnstile> upload_turnstile;  // of files: they never wait in front of records
   std::function<const char*(const char*)> env;  // for stores that are not the tracking server's; empty: no variable
+  bool says_trouble = true;                     // warns of it in the log; false: whoever runs it says it
   Millis backoff_first{1'000}, backoff_most{300'000};
 };
 

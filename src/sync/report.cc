@@ -77,6 +77,7 @@ DestinationHealth Core::health() const {
     health.delivered += entry->seen.delivered;
     health.dead_letters += entry->seen.dead;
     health.dropped += entry->seen.dead_points;
+    health.reached = health.reached || entry->seen.answered();
   }
   health.waiting = waiting_points();
   const UploadCounts files = uploads_->counts();

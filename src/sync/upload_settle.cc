@@ -154,11 +154,9 @@ void Uploads::written(RunFiles* files, std::uint64_t seq, const Status& status, 
   ++files->finished;
   forget(files, seq);
   if (Status s = settle_place(files, false); !s.ok()) local_error_ = s;
-  std::erase_if(files->asked, [&](const auto& ask) {
-    if (any_before(*files, ask.first, ask.second)) return false;
-    told->push_back(files->run);
-    return true;
-  });
+  const auto answered = [&](const auto& ask) { return !any_before(*files, ask.first, ask.second); };
+  // Who waits for this run's files, or until there is nothing left to do.
+  if (std::erase_if(files->asked, answered) != 0 || files->items.empty()) told->push_back(files->run);
 }
 
 void Uploads::settle_resolve(RunFiles* files, Job* job) {

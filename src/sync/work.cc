@@ -24,7 +24,9 @@ constexpr int kTurn = 8;               // windows that a lane sends at once wher
 
 void Core::note_error(const Status& status) {
   last_error_ = status;
-  base::log(base::LogLevel::warn, options_.destination.uri + ": " + status.to_string());
+  const std::string words(status.message()), &uri = options_.destination.uri;
+  const bool named = words.find(uri) != std::string::npos;
+  base::log(options_.says_trouble ? base::LogLevel::warn : base::LogLevel::info, (named ? "" : uri + ": ") + words);
 }
 
 void Core::close_gate(Gate gate, const Answer& answer, std::int64_t now) {

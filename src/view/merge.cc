@@ -160,6 +160,7 @@ void add_ledger(const ledger::Ledger::Snapshot& snapshot, const std::vector<cons
                 DestinationHealth* out) {
   out->name = snapshot.destination.name;
   out->uri = snapshot.destination.uri;
+  out->reached = out->reached || snapshot.answered();
   for (const model::RunRow* row : rows) {
     const auto lane = snapshot.lanes.find(row->uid);
     std::uint64_t done = 0;

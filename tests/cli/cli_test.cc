@@ -9,10 +9,12 @@
 #include <filesystem>
 #include <limits>
 
-#include "cli/json_out.cc"  // NOLINT(bugprone-suspicious-include): the command is a program, not a library
-#include "cli/spark.cc"     // NOLINT(bugprone-suspicious-include)
-#include "cli/terminal.cc"  // NOLINT(bugprone-suspicious-include)
-#include "cli/text.cc"      // NOLINT(bugprone-suspicious-include)
+#include "cli/direction.cc"  // NOLINT(bugprone-suspicious-include)
+#include "cli/json_out.cc"   // NOLINT(bugprone-suspicious-include): the command is a program, not a library
+#include "cli/nearest.cc"    // NOLINT(bugprone-suspicious-include)
+#include "cli/spark.cc"      // NOLINT(bugprone-suspicious-include)
+#include "cli/terminal.cc"   // NOLINT(bugprone-suspicious-include)
+#include "cli/text.cc"       // NOLINT(bugprone-suspicious-include)
 #include "mlops/mlops.h"
 
 namespace mlops::cli {
@@ -40,11 +42,35 @@ TEST(Text, SaysNumbersAsPeopleRead) {
   EXPECT_EQ(exit_code(Status(StatusCode::unavailable, "")), kUnavailable);
 }
 
-TEST(Text, GuessesWhichMetricsShouldBeSmall) {
-  for (const char* name : {"loss", "val/Loss", "rmse", "step_time", "word_error_rate", "latency_p99"}) {
-    EXPECT_TRUE(lower_is_better(name)) << name;
+TEST(Direction, IsKnownByWordsOfTheNameAndNeverGuessed) {
+  for (const char* name : {"loss", "val/Loss", "valLoss", "rmse", "step_time", "epochTime", "word_error_rate",
+                           "latency_p99", "logloss", "MSELoss", "step ms", "time_to_accuracy", "test.err"}) {
+    EXPECT_EQ(direction_of(name), Direction::lower) << name;
   }
-  for (const char* name : {"accuracy", "f1", "auc", "reward"}) EXPECT_FALSE(lower_is_better(name)) << name;
+  for (const char* name :
+       {"accuracy", "top5_accuracy", "f1", "valF1Score", "val-F1", "auc", "reward", "mAP@50", "R2"}) {
+    EXPECT_EQ(direction_of(name), Direction::higher) << name;
+  }
+  for (const char* name : {"energy", "power", "confidence", "certainty", "ferry", "epoch", "lr", "accelerator", "timer",
+                           "f10", "", "--", "müll"}) {
+    EXPECT_EQ(direction_of(name), Direction::unknown) << name;
+  }
+  const Told told{{"accuracy", "energy"}, {"loss"}};
+  EXPECT_EQ(told.of("accuracy"), Direction::lower);
+  EXPECT_EQ(told.of("energy"), Direction::lower);
+  EXPECT_EQ(told.of("loss"), Direction::higher);
+  EXPECT_EQ(told.of("power"), Direction::unknown);
+}
+
+TEST(Nearest, IsTheWordThatWasMeant) {
+  const std::vector<std::string> commands = {"runs", "run", "show", "status", "stuck", "sync", "doctor"};
+  EXPECT_EQ(nearest("rnus", commands), "runs");
+  EXPECT_EQ(nearest("shwo", commands), "show");
+  EXPECT_EQ(nearest("statsu", commands), "status");
+  EXPECT_EQ(nearest("snyc", commands), "sync");
+  EXPECT_EQ(nearest("doktor", commands), "doctor");
+  EXPECT_EQ(nearest("rum", commands), "run");
+  for (const char* far : {"", "x", "frobnicate", "ls", "docs"}) EXPECT_EQ(nearest(far, commands), "") << far;
 }
 
 TEST(Spark, GoesFromTheLowestToTheHighest) {
@@ -142,9 +168,15 @@ TEST_F(Command, SyncCountsWhatItCannotDeliver) {
   const Answer real = ask("sync --json --deadline 2 --to http://127.0.0.1:9" + at());
   EXPECT_EQ(real.code, kUnavailable) << real.out;
   EXPECT_NE(real.out.find("\"waiting\":10"), std::string::npos) << real.out;
+  EXPECT_NE(real.out.find("forgets it again"), std::string::npos) << real.out;
+  EXPECT_NE(ask("status --json" + at()).out.find("\"destinations\":[]"), std::string::npos);
+  EXPECT_EQ(ask("remote add lab http://127.0.0.1:9" + at()).code, 0);  // who names it means it
+  const Answer named = ask("sync --json --deadline 2 --to lab" + at());
+  EXPECT_NE(named.out.find("Never reached; a typo? `mlops remote remove lab`"), std::string::npos) << named.out;
   const Answer status = ask("status --json" + at());
   EXPECT_EQ(status.code, kDifferences);
   EXPECT_NE(status.out.find("\"waiting\":10"), std::string::npos) << status.out;
+  EXPECT_NE(status.out.find("\"reached\":false"), std::string::npos) << status.out;
 }
 
 }  // namespace

@@ -49,6 +49,11 @@ TEST(Options, BadEnvironmentIsNamed) {
   environment.tracking_uri = "databricks";
   EXPECT_NE(std::string(complete_options({}, environment).status().message()).find("MLFLOW_TRACKING_URI"),
             std::string::npos);
+  Options nowhere;  // MLflow's own set_tracking_uri("sqlite:…") sets the variable: of no interest to this client
+  nowhere.deliver = false;
+  EXPECT_EQ(complete_options(nowhere, environment).value().tracking_uri, "");
+  nowhere.tracking_uri = "databricks";
+  EXPECT_EQ(complete_options(nowhere, environment).status().code(), StatusCode::invalid_argument);
 }
 
 TEST(Options, UrisOfThePluginForMlflowSayRootAndServer) {

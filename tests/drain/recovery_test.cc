@@ -50,7 +50,7 @@ TEST(Recovery, SigkillAtRandomMoments) {
     oracle.words[15] = 0;
     const pid_t pid = test::spawn(
         "Trainer", {{"T_ROOT", home}, {"T_WORDS", root.path + "/words"}, {"T_RUN", run.hex()}, {"T_MS", "0"}});
-    for (int w = 0; w < 10'000 && oracle.words[15] == 0; ++w) ::usleep(1'000);
+    for (int w = 0; w < 60'000 && oracle.words[15] == 0; ++w) ::usleep(1'000);
     ASSERT_EQ(oracle.words[15], 1u);
     ::usleep(static_cast<useconds_t>(random() % 120'000));
     ::kill(pid, SIGKILL);
@@ -117,7 +117,7 @@ TEST(Recovery, AChildOutlivesItsParentAndTheTakeover) {
   const base::Uid run = base::Uid::random();
   const pid_t parent = test::spawn(
       "Forks", {{"T_ROOT", home}, {"T_WORDS", root.path + "/words"}, {"T_RUN", run.hex()}, {"T_POINTS", "500000"}});
-  for (int i = 0; i < 10'000 && (words[0] == 0 || words[2] == 0); ++i) ::usleep(1'000);
+  for (int i = 0; i < 60'000 && (words[0] == 0 || words[2] == 0); ++i) ::usleep(1'000);
   ASSERT_EQ(words[0], 1u);
   ::kill(parent, SIGKILL);
   test::wait_for(parent);

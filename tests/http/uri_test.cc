@@ -48,6 +48,8 @@ TEST(Uri, BadOnesSayWhatIsWrong) {
       {"http://host/a b", "space"},
       {"http://host/a?x=1", "query"},
       {"http://host/#f", "query"},
+      {"http://host:5000/api/2.0/mlflow", "without /api/2.0/mlflow: http://host:5000"},
+      {"http://host/a/api/2.0/mlflow/runs/search/", "without /api/2.0/mlflow/runs/search: http://host/a"},
       {"http://user:s3cret@host:5000", "MLFLOW_TRACKING_USERNAME"},
   };
   for (const auto& [given, want] : cases) {

@@ -20,7 +20,8 @@ MASKS = [
     (r"\b1[789]\d{11}\b", "<ms>"),  # since 1970
     (r"\b\d+(\.\d+)? (B|[KMG]iB)(?=\b|\))", "<size>"),
     (r"(?<=answers in )\d+ ms|(?<=\()[\d.]+ (ms|s|min|h)(?=\)$)|(?<=\t)[\d.]+ (ms|s|min|h)(?=\t\d)", "<duration>"),
-    (r"\b\d+ (requests|retries)\b", r"<n> \1"),
+    (r"\b\d+ requests?\b", "<n> requests"),
+    (r"\b\d+ retr(y|ies)\b", "<n> retries"),
     (r"(\"(?:bytes_sent|requests|retries|lag_seconds)\": ?)[\d.]+", r"\1<n>"),
     (r"(?<=exec\.seconds\":\")[\d.]+", "<n>"),
     (r"\b\d+(?=\tdelivered$)", "<size>"),
@@ -33,7 +34,7 @@ MASKS = [
 ]
 
 # A busy server's bad moment, told and mended by the delivery itself, is no part of what a command prints.
-BAD_MOMENT = re.compile(r"^\[[\d :.-]+\] mlops warning: \S+: unavailable: HTTP 5\d\d: the server could not finish it; .*\n", re.M)
+BAD_MOMENT = re.compile(r"^\[[\d :.-]+\] mlops warning: \S+: HTTP 5\d\d: the server could not finish it; .*\n", re.M)
 
 
 def mask(text, names=()):

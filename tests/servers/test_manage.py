@@ -119,6 +119,49 @@ def test_remote_remove_asks(s, experiment):
     check(s, experiment)
 
 
+def test_a_mistyped_uri_leaves_no_destination(s, experiment):
+    record(s, experiment)
+    for wrong in ("http://127.0.0.1:9", s.uri + "/no/such/prefix"):
+        bad_sync(s, wrong, "forgets it again", deadline=3)
+    assert told(s, "remote", "list")["remotes"] == [] and told(s, "status")["destinations"] == []
+    good_sync(s, s.uri)
+    bad_sync(s, "http://127.0.0.1:9", "forgets it again", deadline=3)
+    assert [(d["uri"], d["reached"]) for d in told(s, "status")["destinations"]] == [(s.uri, True)]
+    assert told(s, "gc", "--older-than", "0s", "--dry-run")["runs"][0]["id"] == s.id("id")
+    check(s, experiment)
+
+
+def test_a_destination_that_was_never_reached_is_told(s, experiment):
+    record(s, experiment)
+    good_sync(s, s.uri)
+    via(s, "http://127.0.0.1:9").train("resume", s.id("id"), "points", 1, 1, 20, 0, 1, deliver=True, exit_ms=3000)
+    good_sync(s, s.uri)
+    never = next(d for d in told(s, "status", rc=1)["destinations"] if d["uri"] == "http://127.0.0.1:9")  # it may be up tomorrow
+    mend = f"a typo? `mlops remote remove {never['name']}`"
+    assert not never["reached"] and never["waiting"] > 20 and f"never reached; {mend}" in never["advice"]
+    assert mend in in_pipe(s, "status")[1] and mend in in_pipe(s, "doctor", "--to", never["uri"])[1]
+    bad_sync(s, never["uri"], f"Never reached; {mend}", deadline=3)
+    [note] = told(s, "gc", "--older-than", "0s", "--dry-run")["notes"]
+    assert note.startswith(f"1 run stays: not delivered whole to {never['name']}") and mend in note
+    assert told(s, "verify", s.id("id"))["ok"]  # with the one that ever answered
+    assert in_pipe(s, "artifacts", "ls", s.id("id"))[0] == 0
+    refused(s, "sync", rc=USAGE, says=[f"{never['uri']}; never reached)", "give --to URI or NAME"])  # what is delivered is not taken back
+    assert in_pipe(s, "remote", "remove", never["name"], "--yes")[0] == 0
+    assert [r["id"] for r in told(s, "gc", "--older-than", "0s", "--dry-run")["runs"]] == [s.id("id")]
+
+
+def test_a_follower_keeps_its_destination(s, experiment):
+    record(s, experiment)
+    follower = s.start_mlops("sync", "--to", "http://127.0.0.1:9", "--follow")
+    until = time.monotonic() + 60
+    while not told(s, "remote", "list")["remotes"]:
+        assert time.monotonic() < until, s.tail()
+        time.sleep(0.1)
+    assert s.stop(follower) == 0
+    [remote] = told(s, "remote", "list")["remotes"]
+    assert remote["uri"] == "http://127.0.0.1:9"
+
+
 def test_remote_bad_input(s, experiment):
     record(s, experiment)
     refused(s, "remote", "add", "a/b", s.uri, rc=USAGE, says="letters, digits")
@@ -420,7 +463,7 @@ def test_gc_takes_what_is_delivered_everywhere(s, experiment):
     got, out, err = in_pipe(s, "gc", "--older-than", "0s", "--experiment", experiment)
     assert got == USAGE and s.id("id") in out and "--yes" in err  # what would go is printed first
     rc, shown = in_terminal(s, "gc", "--older-than", "0s", "--experiment", experiment, answer="n")
-    assert rc == OTHER and "1 runs" in shown
+    assert rc == OTHER and "1 run, " in shown
     rc, shown = in_terminal(s, "gc", "--older-than", "0s", "--experiment", experiment, answer="y")
     assert rc == 0 and "are gone" in shown, shown
     assert [r["id"] for r in told(s, "gc", "--older-than", "0s", "--dry-run")["runs"]] == [s.id("id2")]

@@ -157,6 +157,27 @@ def test_a_damaged_summary_is_named(s, experiment):
     assert len(s.mlops("runs").splitlines()) == 2
 
 
+def test_best_is_told_or_known_and_never_guessed(s, experiment):
+    ids = []
+    for energy in ((3, -5, 1), (2, -4, 6)):
+        ids.append(s.mlops("run", "start", "--experiment", experiment).strip())
+        for step, value in enumerate(energy):
+            s.mlops("log", "--run", ids[-1], f"energy={value}", f"loss={value}", "--step", step)
+
+    def best(*words):
+        rows = [line.split("\t") for line in s.mlops("show", ids[0], *words).splitlines()]
+        return {row[0]: (row[3], row[4]) for row in rows if row[0] in ("energy", "loss")}
+
+    assert best() == {"energy": ("-", "-"), "loss": ("-5", "1")}
+    assert best("--higher", "energy") == {"energy": ("3", "0"), "loss": ("-5", "1")}
+    assert best("--lower", "energy", "--higher", "loss") == {"energy": ("-5", "1"), "loss": ("3", "0")}
+    assert s.mlops("compare", *ids).splitlines()[-2:] == ["metrics.energy\t1\t6", "metrics.loss\t1 *\t6"]
+    assert "metrics.energy\t1\t6 *" in s.mlops("compare", *ids, "--higher", "energy")
+    energy, loss = json.loads(s.mlops("compare", *ids, "--json"))["metrics"]
+    assert energy["lower_is_better"] is None and energy["best"] == [None, None] and energy["last"] == [1, 6]
+    assert loss["lower_is_better"] is True and loss["best"] == [-5, -4]
+
+
 def test_bad_input(s, experiment):
     s.train("start", experiment, "r", "id", "id", "points", 0, 1, 10, 0, 1)
     run = s.id("id")

@@ -92,6 +92,15 @@ BAD = {  # words -> exit code, what the message says; RUN is a run's id
     ("log", "--run", "RUN", "--param", b"\xff=1"): (2, "UTF-8"),
     ("log", "--run", "RUN", "--tag", b"t=\xff"): (2, "UTF-8"),
     ("log", "--run", "RUN", "--param", "taken=other"): (5, "written once"),
+    ("rnus",): (2, 'no command "rnus"; did you mean runs?'),
+    ("frobnicate",): (2, 'no command "frobnicate"; `mlops --help`'),
+    ("remote", "lsit"): (2, 'no command "lsit"; did you mean list?'),
+    ("stuck", "rety"): (2, 'no command "rety"; did you mean retry?'),
+    ("gc", "--oldr-than", "3d"): (2, 'no option "--oldr-than"; did you mean --older-than?'),
+    ("sync", "--frobnicate=3"): (2, 'no option "--frobnicate"; `mlops sync --help`'),
+    ("sync", "--to", "localhost:5000"): (2, "mlops: tracking URI 'localhost:5000': no scheme"),
+    ("sync", "--to", "http://localhost:5000/api/2.0/mlflow"): (2, "without /api/2.0/mlflow: http://localhost:5000"),
+    ("plot", "RUN", "--output", "x.png"): (2, "does not end in .svg"),
     ("run",): (2, ""),
     ("run", "start", "extra"): (2, "extra"),
     ("run", "start", "--name", "n" * 251): (2, "250"),
@@ -130,6 +139,44 @@ def test_bad_input(shell):
     assert run["points"] == 0 and run["params"] == {"taken": "first"} and run["status"] == "RUNNING"
     # Refused params leave no run that nobody knows of.
     assert all(r["status"] != "RUNNING" for r in json.loads(shell.mlops("runs", "--json"))["runs"] if r["id"] != uid)
+
+
+def test_files_without_a_server(shell):
+    """With no server known they are listed and downloaded from the buffer."""
+    uid = start_run(shell)
+    (shell.folder / "in" / "deep").mkdir(parents=True)
+    (shell.folder / "in" / "deep" / "big").write_bytes(os.urandom(700_000))
+    (shell.folder / "note.txt").write_text("first")
+    shell.mlops("artifacts", "put", "note.txt", "--run", uid)
+    (shell.folder / "note.txt").write_text("second")
+    shell.mlops("artifacts", "put", "note.txt", "in", "--run", uid, "--path", "")
+    shell.mlops("artifacts", "put", "note.txt", "--run", uid, "--path", "deep")
+    listed = json.loads(shell.mlops("artifacts", "ls", uid, "-R", "--json"))["artifacts"]
+    assert [(a["path"], a["is_dir"], a["bytes"], a["in_buffer"]) for a in listed] == [
+        ("deep", True, 0, True), ("deep/big", False, 700_000, True), ("deep/note.txt", False, 6, True), ("note.txt", False, 6, True)]
+    got = command(shell, "artifacts", "get", uid, "--output", "out")
+    assert got.returncode == 0 and got.stdout.startswith(b"3 files") and b"no server is known" in got.stderr, got
+    assert (shell.folder / "out/deep/big").read_bytes() == (shell.folder / "in/deep/big").read_bytes()
+    assert (shell.folder / "out/note.txt").read_text() == "second"
+    shell.mlops("artifacts", "get", uid, "deep/note.txt", "--output", "one")
+    assert (shell.folder / "one/deep/note.txt").read_text() == "second"
+    assert command(shell, "artifacts", "ls", uid, "none").returncode == 3
+    assert command(shell, "artifacts", "ls", "f" * 32).returncode == 3
+    shell.mlops("remote", "add", "lab", "http://127.0.0.1:9")  # from now on a server has them
+    got = command(shell, "artifacts", "ls", uid)
+    assert got.returncode == 5 and b"is not on http://127.0.0.1:9 yet" in got.stderr, got
+    shell.mlops("remote", "add", "other", "http://127.0.0.1:10")
+    got = command(shell, "artifacts", "ls", uid)
+    assert got.returncode == 2 and b"give --from URI or NAME" in got.stderr, got
+
+
+def test_an_ended_run_takes_more(shell):
+    uid = start_run(shell)
+    shell.mlops("run", "end", "--run", uid)
+    shell.mlops("log", "--run", uid, "loss=1")
+    run = show(shell, uid)
+    assert run["status"] == "FINISHED" and run["points"] == 1
+    assert "FINISHED run" in " ".join(shell.mlops("log", "--help").split())
 
 
 def test_words_and_numbers(shell):
@@ -605,6 +652,16 @@ def test_exec_of_the_ranks_of_a_job(shell):
     assert command(shell, "log", "a=1", env={"MLOPS_RUN": "job"}).returncode == 2
     run = only_run(shell)
     assert series(shell, run["id"], "rank")["value"] == [0, 1, 2] and run["status"] == "FINISHED"
+
+
+def test_exec_says_what_the_program_asks_for_in_vain(shell):
+    trainer = [str(shell.build.trainer), f"counter={shell.counter.path}", f"root={shell.root}", "deliver=0"]
+    words = ["exec", "--experiment", "outer", "--name", "one", "--", *trainer, "start", "inner", "two"]
+    got = command(shell, *words, env={"MLOPS_LOG": "info"})
+    assert got.returncode == 0, got.stderr
+    assert b"experiment inner and name two are ignored" in got.stderr and b"which is one in outer" in got.stderr, got.stderr
+    [run] = json.loads(shell.mlops("runs", "--json"))["runs"]
+    assert (run["experiment"], run["name"]) == ("outer", "one")
 
 
 def test_exec_inside_exec_is_nested(shell):

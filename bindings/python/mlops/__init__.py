@@ -7,7 +7,6 @@ set_tracking_uri. Without one the buffer is the store.
 
 from __future__ import annotations
 
-from typing import Any
 
 from . import _later, artifacts, client, data, entities, exceptions, tracking
 from ._core import LoggedModel, Metric
@@ -60,6 +59,7 @@ from .fluent import (
     get_tracking_uri,
     is_tracking_uri_set,
     last_active_run,
+    load_table,
     log_history,
     log_metric,
     log_metrics,
@@ -75,6 +75,10 @@ from .fluent import (
     start_run,
 )
 from .local import Columns, Delivered, Status, read, status, sync, verify
+
+TYPE_CHECKING = False  # typing is 1 MiB that nobody needs at run time
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = [
     "ActiveRun",
@@ -120,6 +124,7 @@ __all__ = [
     "get_tracking_uri",
     "is_tracking_uri_set",
     "last_active_run",
+    "load_table",
     "log_artifact",
     "log_artifacts",
     "log_dict",

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
-from typing import Any, cast
 
 from . import _core, _state
+from ._records import record
+from ._typing import cast
 from .exceptions import Error, FailedPrecondition, InvalidArgument, NotFound, Unavailable, Unimplemented, WrongType
 
+TYPE_CHECKING = False  # typing is 1 MiB that nobody needs at run time
+if TYPE_CHECKING:
+    from typing import Any
 
-@dataclass(frozen=True)
+
+@record(frozen=True)
 class FileInfo:
     """An artifact: a file or a folder of a run."""
 
@@ -58,7 +62,7 @@ def stream(run: _core.RunHandle, source: Any, artifact_file: Any) -> None:
     data = source.read() if hasattr(source, "read") else source
     if not isinstance(data, (bytes, bytearray, memoryview)):
         raise WrongType(f"stream must be open for reading bytes, not {type(source).__name__}")
-    _core.log_bytes(run, bytes(cast(Any, data)), _state.name(artifact_file, "artifact_file"))
+    _core.log_bytes(run, bytes(cast("Any", data)), _state.name(artifact_file, "artifact_file"))
 
 
 def dictionary(run: _core.RunHandle, value: Any, artifact_file: Any) -> None:
@@ -190,12 +194,12 @@ def table(run: _core.RunHandle, data: Any, artifact_file: Any) -> None:
         data = data.to_dict(orient="list")
     if not isinstance(data, dict):
         raise WrongType(f"data must be a dictionary of columns or a DataFrame, not {type(data).__name__}")
-    given: dict[Any, Any] = cast(Any, data)
+    given: dict[Any, Any] = cast("Any", data)
     columns: dict[str, list[Any]] = {}
     for name, values in given.items():
         if hasattr(values, "tolist"):
             values = values.tolist()
-        several: list[Any] = list(cast(Any, values)) if isinstance(values, (list, tuple)) else [values]
+        several: list[Any] = list(cast("Any", values)) if isinstance(values, (list, tuple)) else [values]
         plain = [one.item() if hasattr(one, "item") and not isinstance(one, str) else one for one in several]
         columns[_state.text(name, "a column's name")] = plain
     before = _tables.get((run.id, path))
@@ -213,6 +217,21 @@ def inputs(run: _core.RunHandle, dataset: Any, context: Any = None, tags: Any = 
         raise WrongType(f"dataset must be one of mlops.data or mlflow.data, not {type(dataset).__name__}")
     said = {key: value for key, value in dataset.to_dict().items() if isinstance(value, str)}
     _core.log_input(run, said, _state.pairs(tags, "tag"), _path(context, "context"))
+
+
+_used: set[tuple[str, str, str]] = set()  # run, name and digest of datasets that points were measured on
+
+
+def used(run: _core.RunHandle, dataset: Any) -> dict[str, str]:
+    """A point of the run was measured on it, so the run used it: logged once. -> its fields."""
+    if not hasattr(dataset, "to_dict"):
+        raise WrongType(f"dataset must be one of mlops.data or mlflow.data, not {type(dataset).__name__}")
+    said = {key: value for key, value in dataset.to_dict().items() if isinstance(value, str)}
+    one = (run.id, said.get("name", ""), said.get("digest", ""))
+    if one not in _used:
+        inputs(run, dataset)
+        _used.add(one)
+    return said
 
 
 # Reading: what is in this root first, then what a server has.
@@ -337,6 +356,14 @@ class Files:
 
     def log_table(self, run_id: str, data: Any, artifact_file: str) -> None:
         table(_state.handle_for(run_id, self._uri), data, artifact_file)
+
+    def load_table(
+        self, experiment_id: str, artifact_file: str, run_ids: list[str] | None = None, extra_columns: list[str] | None = None
+    ) -> Any:
+        from . import _frames, fluent
+
+        path = _state.name(artifact_file, "artifact_file")
+        return _frames.table(path, run_ids, extra_columns, fluent._experiment_of(experiment_id), self._uri)
 
     def log_inputs(self, run_id: str, datasets: Any = None, models: Any = None) -> None:
         """A list of datasets, or of MLflow's DatasetInput entities."""

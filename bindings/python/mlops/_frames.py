@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import tempfile
+import warnings
 from typing import Any
 
-from . import _core
+from . import _core, _files, fluent
 from .entities import data_of, info_of
-from .exceptions import Unimplemented
+from .exceptions import NotFound, Unimplemented
 
 
 def _pandas() -> Any:
@@ -48,6 +51,30 @@ def points(series: dict[str, Any]) -> Any:
         for name, columns in series.items()
     ]
     return pandas.concat(frames, ignore_index=True) if frames else pandas.DataFrame(columns=["metric", "step", "time", "value"])
+
+
+def table(path: str, run_ids: list[str] | None, extra_columns: list[str] | None, experiment: str, uri: str | None) -> Any:
+    """One table of several runs, each below the one that started before it; with columns of search_runs beside it."""
+    pandas = _pandas()
+    found = [one for one in fluent.matching([experiment], "", 1, None, uri) if run_ids is None or {one.id, one.server_id} & set(run_ids)]
+    having = [one for one in found if _has_table(one, path)]
+    if run_ids and len(having) != len(run_ids):
+        warnings.warn(f"not each of these runs has the table {path!r}: the others are left out", stacklevel=3)
+    if not having:
+        raise NotFound(f"no run of experiment {experiment!r} here has the table {path!r}")
+    frames: list[Any] = []
+    for one in having:
+        with tempfile.TemporaryDirectory() as folder:
+            frame = pandas.read_json(_files.downloaded(one.id, path, folder, uri), orient="split")
+        for column in extra_columns or []:
+            frame[f"{column}_" if column in frame else column] = runs([one]).iloc[0][column]
+        frames.append(frame)
+    return pandas.concat(frames, ignore_index=True)
+
+
+def _has_table(run: _core.RunSummary, path: str) -> bool:
+    known = json.loads(run.tags.get("mlflow.loggedArtifacts", "[]"))
+    return any(one.get("path") == path and one.get("type") == "table" for one in known)
 
 
 def memory(column: memoryview) -> Any:

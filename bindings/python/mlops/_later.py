@@ -5,9 +5,12 @@ docs/python.md has all of them, made from this table and an installed mlflow.
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
 
 from .exceptions import Unimplemented
+
+TYPE_CHECKING = False  # typing is 1 MiB that nobody needs at run time
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
 
 ARTIFACTS = "not in this release; log_artifact takes any file, artifacts.download_artifacts gets it back"
 DATASETS = "datasets of their own on the server are not in this release; log_input names one a run used"
@@ -18,7 +21,6 @@ ELSEWHERE = "no part of this package; use the mlflow package"
 EXPERIMENTS = "experiments are deleted, restored, renamed and tagged on the server: use the mlflow package there"
 
 NAMES = {
-    "load_table": ARTIFACTS,
     **dict.fromkeys(
         (
             "active_model",

@@ -4,18 +4,19 @@ delivered in order, exactly once; where a server is there, the call waits for it
 
 from __future__ import annotations
 
-import warnings
-from dataclasses import dataclass, field
-from typing import Any
-
 from . import _core, _state
+from ._records import field, record
 from .entities import PagedList
 from .exceptions import AlreadyExists, DeadlineExceeded, Error, InvalidArgument, NotFound, Unimplemented
+
+TYPE_CHECKING = False  # typing is 1 MiB that nobody needs at run time
+if TYPE_CHECKING:
+    from typing import Any
 
 _ANSWER_SECONDS = 30.0  # for a server's answer to a write; it goes on waiting in the buffer
 
 
-@dataclass
+@record
 class ModelVersion:
     name: str
     version: str  #: empty while it waits for delivery
@@ -40,7 +41,7 @@ class ModelVersion:
         return self
 
 
-@dataclass
+@record
 class RegisteredModel:
     name: str
     description: str = ""
@@ -94,6 +95,8 @@ def _done(pending: _core.Pending, uri: str | None, seconds: float = _ANSWER_SECO
     try:
         return _answer(pending.wait(seconds))
     except DeadlineExceeded:
+        import warnings
+
         warnings.warn(f"the registry's write {pending.id} waits: it is delivered when the server answers", stacklevel=4)
         return None
 

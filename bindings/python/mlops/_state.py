@@ -10,23 +10,26 @@ from __future__ import annotations
 import atexit
 import os
 import sys
-import threading
 import time
-from typing import Any
-from urllib.parse import unquote, urlsplit
+from _thread import RLock  # threading itself is 0.8 MiB
 
 from . import _core
 from .exceptions import Error, InvalidArgument, NotFound, Unimplemented, WrongType
 
+TYPE_CHECKING = False  # typing is 1 MiB that nobody needs at run time
+if TYPE_CHECKING:
+    from typing import Any
+
 EXCEPTION_TAG = "mlops.exception"
 _BARRIER_SECONDS = 5.0
 
-_lock = threading.RLock()
+_lock = RLock()
 _clients: dict[tuple[str, str], _core.Client] = {}
 _uri: str | None = None  # set_tracking_uri's
 open_runs: dict[str, _core.RunHandle] = {}
 _left_open: set[str] = set()  # of them: made by MlflowClient.create_run
 attached: dict[str, _core.RunHandle] = {}  # joined only to log; their end is somebody else's
+models: dict[str, _core.LoggedModel] = {}  # that this process logged, by our id
 
 
 def text(value: Any, what: str) -> str:
@@ -80,6 +83,8 @@ def _target(uri: str) -> tuple[str, str]:
     if uri.startswith(("mlops+http://", "mlops+https://")):  # as the plug-in for MLflow's client calls a server
         uri = uri[len("mlops+") :]
     if uri.startswith("mlops:"):
+        from urllib.parse import unquote, urlsplit  # only here: it is large
+
         parts = urlsplit(uri)
         if parts.netloc:
             raise InvalidArgument(f"{uri!r}: a root is mlops:///absolute/folder or mlops:folder")
@@ -251,7 +256,7 @@ atexit.register(_at_exit)
 def _after_fork() -> None:
     # Locks another thread of the parent may have held; the clients themselves are made for this.
     global _lock
-    _lock = threading.RLock()
+    _lock = RLock()
     attached.clear()
 
 

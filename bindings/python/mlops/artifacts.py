@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
-from typing import Any, cast
 
 from . import _core, _files, _state, fluent
 from ._files import FileInfo
+from ._typing import cast
 from .exceptions import InvalidArgument, Unimplemented
+
+TYPE_CHECKING = False  # typing is 1 MiB that nobody needs at run time
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["FileInfo", "download_artifacts", "list_artifacts", "load_dict", "load_text"]
 
@@ -107,7 +111,7 @@ def log_model(
     MLflow then loads. registered_model_name: a new version of that model, too.
     """
     handle = _handle(run_id)
-    several: list[Any] = list(cast(Any, path)) if isinstance(path, (list, tuple)) else [path]
+    several: list[Any] = list(cast("Any", path)) if isinstance(path, (list, tuple)) else [path]
     files: list[tuple[str, str]] = []
     for one in several:
         place = _files._place(one, "path")
@@ -130,6 +134,7 @@ def log_model(
         _state.pairs(metadata, "metadata entry"),
         list(requirements or []),
     )
+    _state.models[model.uid] = model
     if registered_model_name is not None:
         _core.register_model(handle, "", _state.name(registered_model_name, "registered_model_name"), "", [], model.uid)
     return model

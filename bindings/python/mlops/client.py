@@ -3,11 +3,14 @@ are in its bases."""
 
 from __future__ import annotations
 
-from typing import Any
 
 from . import _core, _files, _later, _registry, _state, fluent
 from .entities import Experiment, Metric, PagedList, Run, ViewType
 from .exceptions import InvalidArgument, NotFound, WrongType
+
+TYPE_CHECKING = False  # typing is 1 MiB that nobody needs at run time
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["MlflowClient"]
 
@@ -82,8 +85,11 @@ class MlflowClient(_files.Files, _registry.Registered):
         dataset_digest: str | None = None,
         model_id: str | None = None,
     ) -> Any:
-        fluent._no_models(model_id, dataset_name or dataset_digest)
-        _state.handle_for(run_id, self._uri).metric(key).log(value, step, timestamp)
+        handle = _state.handle_for(run_id, self._uri)
+        metric = handle.metric(key)
+        dataset = {"name": dataset_name, "digest": dataset_digest or ""} if dataset_name else None
+        if not fluent.of_model(handle, {key: value}, step, timestamp, model_id, dataset):
+            metric.log(value, step, timestamp)
         return fluent._operation(synchronous)
 
     def log_param(self, run_id: str, key: str, value: Any, synchronous: bool | None = None) -> Any:

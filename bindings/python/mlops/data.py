@@ -4,16 +4,20 @@ kept."""
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass
-from typing import Any, cast
 
 from . import _core, _state
+from ._records import record
+from ._typing import cast
 from .exceptions import WrongType
+
+TYPE_CHECKING = False  # typing is 1 MiB that nobody needs at run time
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["Dataset", "from_file", "from_numpy", "from_pandas"]
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Dataset:
     """What log_input takes; texts are JSON where MLflow's are."""
 
@@ -25,7 +29,7 @@ class Dataset:
     profile: str = ""
 
     def to_dict(self) -> dict[str, str]:
-        return asdict(self)
+        return dict(vars(self))
 
 
 def from_file(path: Any, name: str | None = None) -> Dataset:
@@ -58,7 +62,7 @@ def from_numpy(features: Any, source: Any = None, targets: Any = None, name: str
         if arrays is None:
             continue
         entries: list[dict[str, Any]] = []
-        named: dict[Any, Any] = cast(Any, arrays) if isinstance(arrays, dict) else {"": arrays}
+        named: dict[Any, Any] = cast("Any", arrays) if isinstance(arrays, dict) else {"": arrays}
         for key, array in named.items():
             if not hasattr(array, "dtype") or not hasattr(array, "tobytes"):
                 raise WrongType(f"{part} must be a numpy array or a dictionary of them, not {type(array).__name__}")
@@ -93,7 +97,7 @@ def from_pandas(
 
     made = hashlib.sha256()
     made.update(repr([(str(column), str(kind)) for column, kind in zip(df.columns, df.dtypes)]).encode())
-    made.update(cast(Any, pandas.util).hash_pandas_object(df).to_numpy().tobytes())
+    made.update(cast("Any", pandas.util).hash_pandas_object(df).to_numpy().tobytes())
     kinds = {"b": "boolean", "i": "long", "u": "long", "f": "double", "M": "datetime"}
     columns = [
         {"type": kinds.get(getattr(kind, "kind", "O"), "string"), "name": str(column), "required": True}

@@ -6,10 +6,17 @@ there is no number, and a name is one everywhere. "0" stands for "Default", as i
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, Generic, Iterable, TypeVar
 
 from . import _core
+from ._records import field, record
+
+TYPE_CHECKING = False  # typing is 1 MiB that nobody needs at run time
+if TYPE_CHECKING:
+    from typing import Any, Iterable, TypeVar
+
+    T = TypeVar("T")
+else:
+    T = None
 
 __all__ = [
     "Experiment",
@@ -26,9 +33,6 @@ __all__ = [
     "RunTag",
     "ViewType",
 ]
-
-T = TypeVar("T")
-
 
 class ViewType:
     """Which runs a search shows."""
@@ -67,7 +71,7 @@ class RunStatus:
         return status in (3, 4, 5)
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Metric:
     """One point. `timestamp`: milliseconds since 1970."""
 
@@ -77,25 +81,25 @@ class Metric:
     step: int = 0
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Param:
     key: str
     value: str
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class RunTag:
     key: str
     value: str
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class ExperimentTag:
     key: str
     value: str
 
 
-class PagedList(list[T], Generic[T]):
+class PagedList(list[T]):
     """A list with the token of the next page; None: that was all."""
 
     def __init__(self, items: Iterable[T], token: str | None = None) -> None:
@@ -106,7 +110,7 @@ class PagedList(list[T], Generic[T]):
         return list(self)
 
 
-@dataclass
+@record
 class RunInfo:
     run_id: str  #: ours: 32 hex digits, never changes; every call takes the server's too
     experiment_id: str  #: the experiment's name
@@ -140,12 +144,12 @@ class RunData:
         return {"metrics": self.metrics, "params": self.params, "tags": self.tags}
 
 
-@dataclass
+@record
 class RunInputs:
     """Datasets and models a run read: they are on the server, and not read back here."""
 
-    dataset_inputs: list[Any] = field(default_factory=list[Any])
-    model_inputs: list[Any] = field(default_factory=list[Any])
+    dataset_inputs: list[Any] = field(default_factory=list[object])
+    model_inputs: list[Any] = field(default_factory=list[object])
 
 
 class Run:
@@ -235,7 +239,7 @@ def data_of(summary: _core.RunSummary) -> RunData:
     return RunData(metrics, summary.params, tags)
 
 
-@dataclass
+@record
 class Experiment:
     experiment_id: str  #: the name
     name: str

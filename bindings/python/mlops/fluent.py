@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 import time
-from types import TracebackType
-from typing import Any, Literal, overload
+from _thread import _local as local  # what threading calls local
 
-from . import _core, _state
+from . import _core, _files, _state
 from ._core import log_metric as log_metric, log_metrics as log_metrics  # as: exported from here
 from .entities import Experiment, Run, RunData, RunInfo, ViewType, data_of, info_of
-from .exceptions import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, Unimplemented, WrongType
+from .exceptions import AlreadyExists, Error, FailedPrecondition, InvalidArgument, NotFound, Unimplemented, WrongType
+
+TYPE_CHECKING = False  # typing is 1 MiB that nobody needs at run time
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Any, Literal, overload
 
 SEARCH_MAX_RESULTS_PANDAS = 100_000
 _DEFAULT = "Default"
 
 
-class _Stack(threading.local):
+class _Stack(local):
     def __init__(self) -> None:
         self.runs: list[ActiveRun] = []
 
@@ -128,6 +131,10 @@ def _source_tags() -> dict[str, str]:
     return {"mlflow.source.name": main} if main else {}
 
 
+def _chosen() -> str:
+    return _experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or _DEFAULT
+
+
 def _experiment_of(experiment_id: Any) -> str:
     if experiment_id is None:
         return _experiment or ""
@@ -225,9 +232,38 @@ def _operation(synchronous: bool | None) -> Any:
     return Done() if synchronous is False else None
 
 
-def _no_models(model_id: Any, dataset: Any) -> None:
-    if model_id is not None or dataset is not None:
-        raise Unimplemented("model_id and dataset: this release has no logged models and datasets; leave them out")
+def _model_of(model_id: Any) -> _core.LoggedModel | None:
+    """A model that this process logged, by what log_model gave, our id or the server's."""
+    if model_id is None or isinstance(model_id, _core.LoggedModel):
+        return model_id
+    word = _state.name(model_id, "model_id")
+    found = _state.models.get(word)
+    if found is None and word.startswith("m-"):
+        for one in list(_state.models.values()):
+            try:
+                if one.server_id(0.0) == word:
+                    return one
+            except Error:
+                pass  # not delivered yet, or nowhere
+    if found is None:
+        raise NotFound(f"model_id {word[:80]!r} is no model that this process logged: log_model gives one, as .model_id")
+    return found
+
+
+def of_model(
+    handle: _core.RunHandle, points: dict[str, Any], step: Any, timestamp: Any, model_id: Any, dataset: dict[str, str] | None
+) -> bool:
+    """Logs points of a run that are a model's, too, measured on a dataset; False: no model is named."""
+    model = _model_of(model_id)
+    if model is None:
+        return False
+    if handle.id != model.run_id:
+        raise Unimplemented(
+            f"model {model.name!r} is of run {model.run_id}: its metrics are logged to that run (run_id=), not to {handle.id}"
+        )
+    for key, value in points.items():
+        model.log_metric(key, value, step, dataset, timestamp)
+    return True
 
 
 def _log_metric_to(
@@ -240,9 +276,11 @@ def _log_metric_to(
     model_id: str | None = None,
     dataset: Any = None,
 ) -> Any:
-    _no_models(model_id, dataset)
     handle = _active()._handle if run_id is None else _state.handle_for(run_id)
-    handle.metric(key).log(value, step, timestamp)
+    metric = handle.metric(key)
+    used = None if dataset is None else _files.used(handle, dataset)
+    if not of_model(handle, {key: value}, step, timestamp, model_id, used):
+        metric.log(value, step, timestamp)
     return _operation(synchronous)
 
 
@@ -255,29 +293,29 @@ def _log_metrics_to(
     model_id: str | None = None,
     dataset: Any = None,
 ) -> Any:
-    _no_models(model_id, dataset)
     try:
         points = dict(metrics)
     except (TypeError, ValueError):
         raise WrongType(f"metrics must be a dictionary, not {type(metrics).__name__}") from None
-    with _Within(None if run_id is None else _state.handle_for(run_id)):
-        log_metrics(points, step, timestamp=timestamp)
+    handle = _active()._handle if run_id is None else _state.handle_for(run_id)
+    used = None if dataset is None else _files.used(handle, dataset)
+    if not of_model(handle, points, step, timestamp, model_id, used):
+        with _Within(handle):
+            log_metrics(points, step, timestamp=timestamp)
     return _operation(synchronous)
 
 
 class _Within:
     """The fast calls go to `handle` inside the block."""
 
-    def __init__(self, handle: _core.RunHandle | None) -> None:
+    def __init__(self, handle: _core.RunHandle) -> None:
         self.handle = handle
 
     def __enter__(self) -> None:
-        if self.handle is not None:
-            _core.activate(self.handle)
+        _core.activate(self.handle)
 
     def __exit__(self, *_: object) -> None:
-        if self.handle is not None:
-            _core.activate(_stack.runs[-1]._handle if _stack.runs else None)
+        _core.activate(_stack.runs[-1]._handle if _stack.runs else None)
 
 
 _core.set_hooks(_active, _log_metric_to, _log_metrics_to)
@@ -431,29 +469,34 @@ def matching(
     return runs
 
 
-@overload
-def search_runs(
-    experiment_ids: list[str] | None = ...,
-    filter_string: str = ...,
-    run_view_type: int = ...,
-    max_results: int = ...,
-    order_by: list[str] | None = ...,
-    *,
-    output_format: Literal["list"],
-    search_all_experiments: bool = ...,
-    experiment_names: list[str] | None = ...,
-) -> list[Run]: ...
-@overload
-def search_runs(
-    experiment_ids: list[str] | None = ...,
-    filter_string: str = ...,
-    run_view_type: int = ...,
-    max_results: int = ...,
-    order_by: list[str] | None = ...,
-    output_format: str = ...,
-    search_all_experiments: bool = ...,
-    experiment_names: list[str] | None = ...,
-) -> Any: ...
+if TYPE_CHECKING:
+
+    @overload
+    def search_runs(
+        experiment_ids: list[str] | None = ...,
+        filter_string: str = ...,
+        run_view_type: int = ...,
+        max_results: int = ...,
+        order_by: list[str] | None = ...,
+        *,
+        output_format: Literal["list"],
+        search_all_experiments: bool = ...,
+        experiment_names: list[str] | None = ...,
+    ) -> list[Run]: ...
+
+    @overload
+    def search_runs(
+        experiment_ids: list[str] | None = ...,
+        filter_string: str = ...,
+        run_view_type: int = ...,
+        max_results: int = ...,
+        order_by: list[str] | None = ...,
+        output_format: str = ...,
+        search_all_experiments: bool = ...,
+        experiment_names: list[str] | None = ...,
+    ) -> Any: ...
+
+
 def search_runs(
     experiment_ids: list[str] | None = None,
     filter_string: str = "",
@@ -473,13 +516,21 @@ def search_runs(
     if experiment_ids or experiment_names:
         chosen = [_experiment_of(one) for one in experiment_ids or []] + list(experiment_names or [])
     elif not search_all_experiments:
-        chosen = [_experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or _DEFAULT]
+        chosen = [_chosen()]
     found = matching(chosen, filter_string, run_view_type, order_by)[:max_results]
     if output_format == "list":
         return [Run._of(summary) for summary in found]
     from . import _frames
 
     return _frames.runs(found)
+
+
+def load_table(artifact_file: str, run_ids: list[str] | None = None, extra_columns: list[str] | None = None) -> Any:
+    """The tables that log_table wrote there, of the experiment's runs or of those named, as one DataFrame; extra_columns:
+    of search_runs, beside them ("run_id", "params.lr", …)."""
+    from . import _frames
+
+    return _frames.table(_state.name(artifact_file, "artifact_file"), run_ids, extra_columns, _chosen(), None)
 
 
 def set_tracking_uri(uri: Any) -> None:

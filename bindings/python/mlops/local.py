@@ -4,19 +4,40 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
 
 from . import _core, _state
+from ._records import record
 from .exceptions import DeadlineExceeded, FailedPrecondition, InvalidArgument
 
+TYPE_CHECKING = False  # typing is 1 MiB that nobody needs at run time
+if TYPE_CHECKING:
+    from typing import Any, Literal, NamedTuple
 
-class Columns(NamedTuple):
-    """All buffered points of one metric, in (step, time) order, as memoryviews or numpy arrays of equal length."""
+    class Columns(NamedTuple):
+        """All buffered points of one metric, in (step, time) order, as memoryviews or numpy arrays of equal length."""
 
-    step: Any
-    time_ms: Any
-    value: Any
+        step: Any
+        time_ms: Any
+        value: Any
+
+else:
+    class Columns(tuple):
+        """All buffered points of one metric, in (step, time) order, as memoryviews or numpy arrays of equal length."""
+
+        __slots__ = ()
+        _fields = __match_args__ = ("step", "time_ms", "value")
+        step = property(lambda self: self[0])
+        time_ms = property(lambda self: self[1])
+        value = property(lambda self: self[2])
+
+        def __new__(cls, step, time_ms, value):
+            return tuple.__new__(cls, (step, time_ms, value))
+
+        def __getnewargs__(self):
+            return tuple(self)
+
+        def __repr__(self):
+            return f"Columns(step={self[0]!r}, time_ms={self[1]!r}, value={self[2]!r})"
 
 
 def read(run_id: str, metric: str | None = None, *, format: Literal["memoryview", "numpy", "pandas"] | None = None) -> Any:
@@ -40,7 +61,7 @@ def read(run_id: str, metric: str | None = None, *, format: Literal["memoryview"
     return found if metric is None else found[metric]
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Status:
     """Counts of points: accepted = delivered + merged + dropped + waiting, for each destination."""
 
@@ -73,7 +94,7 @@ def status() -> Status:
     return Status(root=reader.root, **reader.health())
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Delivered:
     """What a sync did."""
 

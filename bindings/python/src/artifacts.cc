@@ -14,6 +14,7 @@
 #include "errors.h"
 #include "hot.h"
 #include "mlops/mlops.h"
+#include "numbers.h"
 #include "waiting.h"
 
 namespace mlops_python {
@@ -135,6 +136,19 @@ mlops::LoggedModel log_model(RunHandle& run, const std::string& name, const mlop
   return take(without_gil([&] { return run.run().log_model(name, all, info); }));
 }
 
+void log_metric_of_model(mlops::LoggedModel& model, const std::string& key, const py::object& value,
+                         const py::object& step, const py::object& dataset, const py::object& timestamp) {
+  double number = 0;
+  std::int64_t at = 0;
+  std::int64_t ms = -1;
+  if (!to_double(value.ptr(), py::str(key).ptr(), &number) || !to_int64(step.ptr(), "step", 0, &at) ||
+      !to_time(timestamp.ptr(), &ms))
+    throw py::error_already_set();
+  mlops::Dataset used;
+  if (!dataset.is_none()) used = dataset_of(dataset.cast<std::map<std::string, std::string>>(), {});
+  check(without_gil([&] { return model.log_metric(key, number, at, dataset.is_none() ? nullptr : &used, ms); }));
+}
+
 // [(path, size, file or "", why the bytes are not here or "")] of the run's own files, the newest of each path.
 py::list files_of(const mlops::Reader& reader, const std::string& run_id) {
   const std::vector<mlops::ArtifactInfo> all = take(without_gil([&] { return reader.artifacts(run_id); }));
@@ -222,6 +236,7 @@ void add_artifacts(py::module_& module) {
       py::arg("name"), py::arg("file"));
   py::class_<LoggedModel>(module, "LoggedModel", "A model that was logged in this process.")
       .def_property_readonly("uid", [](const LoggedModel& self) { return self.id(); })
+      .def_property_readonly("model_id", [](const LoggedModel& self) { return self.id(); })  // as MLflow's ModelInfo
       .def_property_readonly("name", [](const LoggedModel& self) { return self.name(); })
       .def_property_readonly("run_id", [](const LoggedModel& self) { return self.run_id(); })
       .def(
@@ -236,12 +251,8 @@ void add_artifacts(py::module_& module) {
             return id;
           },
           py::arg("seconds") = 10.0)
-      .def(
-          "log_metric",
-          [](LoggedModel& self, const std::string& key, double value, std::int64_t step) {
-            check(without_gil([&] { return self.log_metric(key, value, step); }));
-          },
-          py::arg("key"), py::arg("value"), py::arg("step") = 0);
+      .def("log_metric", &log_metric_of_model, py::arg("key"), py::arg("value"), py::arg("step") = py::none(),
+           py::arg("dataset") = py::none(), py::arg("timestamp") = py::none());
   module.def("log_model", &log_model, py::arg("run"), py::arg("name"), py::arg("files"), py::arg("flavor"),
              py::arg("model_type"), py::arg("step"), py::arg("params"), py::arg("tags"), py::arg("metadata"),
              py::arg("requirements"));

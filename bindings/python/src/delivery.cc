@@ -16,6 +16,8 @@
 namespace mlops_python {
 namespace {
 
+using py::literals::operator""_a;
+
 // One `deliver` on a thread of its own, which never takes the GIL: Python asks how far it is, and may stop it.
 class Delivery {
  public:
@@ -72,16 +74,9 @@ class Delivery {
 };
 
 py::dict report_of(const mlops::DeliverReport& report) {
-  py::dict all;
-  all["runs"] = report.runs;
-  all["points"] = report.points;
-  all["requests"] = report.requests;
-  all["retries"] = report.retries;
-  all["dead_letters"] = report.dead_letters;
-  all["waiting"] = report.waiting;
-  all["parked"] = report.parked;
-  all["error"] = std::string(report.status.message());
-  return all;
+  return py::dict("runs"_a = report.runs, "points"_a = report.points, "requests"_a = report.requests,
+                  "retries"_a = report.retries, "dead_letters"_a = report.dead_letters, "waiting"_a = report.waiting,
+                  "parked"_a = report.parked, "error"_a = std::string(report.status.message()));
 }
 
 py::dict verified(const std::string& run_id, const std::string& root, const std::string& to) {
@@ -92,16 +87,10 @@ py::dict verified(const std::string& run_id, const std::string& root, const std:
   const mlops::VerifyReport report = take(without_gil([&] { return mlops::verify(run_id, options); }));
   py::list differences;
   for (const mlops::Difference& one : report.differences) differences.append(py::make_tuple(one.kind, one.what));
-  py::dict all;
-  all["ok"] = report.ok();
-  all["run_id"] = report.run_id;
-  all["server_id"] = report.server_id;
-  all["points_local"] = report.points_local;
-  all["points_server"] = report.points_server;
-  all["points_waiting"] = report.points_waiting;
-  all["differences"] = differences;
-  all["differences_total"] = report.differences_total;
-  return all;
+  return py::dict("ok"_a = report.ok(), "run_id"_a = report.run_id, "server_id"_a = report.server_id,
+                  "points_local"_a = report.points_local, "points_server"_a = report.points_server,
+                  "points_waiting"_a = report.points_waiting, "differences"_a = differences,
+                  "differences_total"_a = report.differences_total);
 }
 
 }  // namespace

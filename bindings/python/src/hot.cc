@@ -111,26 +111,6 @@ void log_one(mlops::Metric metric, double value, std::int64_t step, std::int64_t
   PyEval_RestoreThread(state);
 }
 
-// A time stamp of the caller: -1 when not given.
-bool to_time(PyObject* timestamp, std::int64_t* ms) noexcept {
-  if (!given(timestamp)) {
-    *ms = -1;
-    return true;
-  }
-  if (PyFloat_Check(timestamp)) {  // time.time() * 1000, as MLflow takes it
-    const double number = PyFloat_AS_DOUBLE(timestamp);
-    if (number >= 0 && number < 9.2e18) {
-      *ms = static_cast<std::int64_t>(number);
-      return true;
-    }
-  }
-  if (!PyFloat_Check(timestamp) && !to_int64(timestamp, "timestamp", -1, ms)) return false;
-  if (!PyFloat_Check(timestamp) && *ms >= 0) return true;
-  raise(static_cast<int>(mlops::StatusCode::invalid_argument),
-        "timestamp must be milliseconds since 1970, at least 0; time.time_ns() // 1_000_000 is now");
-  return false;
-}
-
 bool open_run(RunHandle* run) {
   if (!run->ended()) return true;
   raise(static_cast<int>(mlops::StatusCode::failed_precondition),

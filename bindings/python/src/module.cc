@@ -7,8 +7,6 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
-#include <algorithm>
-#include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
@@ -44,39 +42,55 @@ mlops::RunStatus status_of(const std::string& name) {
        "status \"" + name.substr(0, 40) + "\" is none of RUNNING, SCHEDULED, FINISHED, FAILED, KILLED");
 }
 
+template <typename Element>
+void log_columns(mlops::Metric metric, const Column<double>& values, const Column<std::int64_t>* steps,
+                 const Column<std::int64_t>* times, std::int64_t first) {
+  const auto value = values.elements<Element>();
+  const auto counted = [first](std::size_t i) { return first + static_cast<std::int64_t>(i); };
+  const auto log = [&](auto step) {
+    if (times == nullptr)
+      return metric.log_many(values.size(), [=](std::size_t i) { return mlops::MetricPoint{value(i), step(i)}; });
+    metric.log_many(values.size(), [=, time = times->elements<std::int64_t>()](std::size_t i) {
+      return mlops::MetricPoint{value(i), step(i), time(i)};
+    });
+  };
+  if (steps == nullptr) return log(counted);
+  log(steps->elements<std::int64_t>());
+}
+
 // Many values of one metric, in one call, without the GIL.
 void log_history(RunHandle& self, const py::object& name, const py::object& values, const py::object& steps,
                  const py::object& timestamps, std::int64_t first_step) {
   PyObject* metric = metric_of(&self, name.ptr());
   if (metric == nullptr) throw py::error_already_set();
   mlops::Metric handle = handle_of(metric);
-  std::vector<double> numbers;
-  std::vector<std::int64_t> at;
-  std::vector<std::int64_t> when;
-  if (!to_doubles(values.ptr(), name.ptr(), &numbers)) throw py::error_already_set();
-  if (!steps.is_none() && !to_int64s(steps.ptr(), "steps", &at)) throw py::error_already_set();
-  if (!timestamps.is_none() && !to_int64s(timestamps.ptr(), "timestamps", &when)) throw py::error_already_set();
-  const auto as_many = [&](const std::vector<std::int64_t>& column, bool given, const char* what) {
-    if (given && column.size() != numbers.size())
-      fail(static_cast<int>(StatusCode::invalid_argument), std::to_string(numbers.size()) + " values and " +
-                                                               std::to_string(column.size()) + " " + what +
-                                                               ": as many are needed");
+  Column<double> numbers;
+  Column<std::int64_t> at;
+  Column<std::int64_t> when;
+  if (!to_column(values.ptr(), name.ptr(), &numbers)) throw py::error_already_set();
+  if (!steps.is_none() && !to_column(steps.ptr(), "steps", &at)) throw py::error_already_set();
+  if (!timestamps.is_none() && !to_column(timestamps.ptr(), "timestamps", &when)) throw py::error_already_set();
+  const std::size_t count = numbers.size();
+  const auto as_many = [count](const Column<std::int64_t>& column, bool given, const char* what) {
+    if (given && column.size() != count)
+      fail(
+          static_cast<int>(StatusCode::invalid_argument),
+          std::to_string(count) + " values and " + std::to_string(column.size()) + " " + what + ": as many are needed");
   };
   as_many(at, !steps.is_none(), "steps");
   as_many(when, !timestamps.is_none(), "timestamps");
-  if (std::any_of(when.begin(), when.end(), [](std::int64_t ms) { return ms < 0; }))
-    fail(static_cast<int>(StatusCode::invalid_argument), "timestamps are milliseconds since 1970, at least 0");
+  const auto time = when.elements<std::int64_t>();
+  for (std::size_t i = 0; i < when.size(); ++i) {
+    if (time(i) < 0)
+      fail(static_cast<int>(StatusCode::invalid_argument), "timestamps are milliseconds since 1970, at least 0");
+  }
   if (self.ended())
     fail(static_cast<int>(StatusCode::failed_precondition), "run " + self.id() + " has ended: nothing was logged");
+  const auto* const step_column = steps.is_none() ? nullptr : &at;
+  const auto* const time_column = timestamps.is_none() ? nullptr : &when;
   without_gil([&] {
-    for (std::size_t i = 0; i < numbers.size(); ++i) {
-      const std::int64_t step = at.empty() ? first_step + static_cast<std::int64_t>(i) : at[i];
-      if (when.empty()) {
-        handle.log(numbers[i], step);
-      } else {
-        handle.log(numbers[i], step, std::chrono::system_clock::time_point(std::chrono::milliseconds(when[i])));
-      }
-    }
+    if (numbers.floats()) return log_columns<float>(handle, numbers, step_column, time_column, first_step);
+    log_columns<double>(handle, numbers, step_column, time_column, first_step);
   });
 }
 

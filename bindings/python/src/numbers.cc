@@ -4,6 +4,7 @@
 #include <cstring>
 #include <new>
 #include <string>
+#include <type_traits>
 
 #include "errors.h"
 
@@ -49,11 +50,11 @@ template <typename T, typename Out>
 void copy(const Py_buffer& view, std::vector<Out>* out) {
   const Py_ssize_t count = view.shape[0];
   const char* at = static_cast<const char*>(view.buf);
-  out->resize(static_cast<std::size_t>(count));
+  out->reserve(static_cast<std::size_t>(count));
   for (Py_ssize_t i = 0; i < count; ++i, at += view.strides[0]) {
     T value;
     std::memcpy(&value, at, sizeof value);
-    (*out)[static_cast<std::size_t>(i)] = static_cast<Out>(value);
+    out->push_back(static_cast<Out>(value));
   }
 }
 
@@ -65,28 +66,26 @@ char letter(const Py_buffer& view) {
 }
 
 template <typename Out>
-bool copy_column(const Py_buffer& view, bool floats, std::vector<Out>* out) {
+bool copied(const Py_buffer& view, std::vector<Out>* out) {
+  constexpr bool kFloats = std::is_same_v<Out, double>;
   const auto width = view.itemsize;
   const char type = letter(view);
-  if (std::strchr("bhilqn", type) != nullptr && type != '\0') {
+  if (type == '\0') return false;
+  if (std::strchr("bhilqn", type) != nullptr) {
     if (width == 1) return copy<std::int8_t>(view, out), true;
     if (width == 2) return copy<std::int16_t>(view, out), true;
     if (width == 4) return copy<std::int32_t>(view, out), true;
     if (width == 8) return copy<std::int64_t>(view, out), true;
   }
-  if (std::strchr("BHILQN?", type) != nullptr && type != '\0') {
+  if (std::strchr("BHILQN?", type) != nullptr) {
     if (width == 1) return copy<std::uint8_t>(view, out), true;
     if (width == 2) return copy<std::uint16_t>(view, out), true;
     if (width == 4) return copy<std::uint32_t>(view, out), true;
-    if (width == 8 && floats) return copy<std::uint64_t>(view, out), true;
+    if (width == 8 && kFloats) return copy<std::uint64_t>(view, out), true;
   }
-  if (!floats) return false;
-  if (type == 'd' && width == 8) return copy<double>(view, out), true;
-  if (type == 'f' && width == 4) return copy<float>(view, out), true;
-  if (type == 'e' && width == 2) {
+  if (kFloats && type == 'e' && width == 2) {
     std::vector<std::uint16_t> bits;
     copy<std::uint16_t>(view, &bits);
-    out->clear();
     for (const std::uint16_t word : bits) out->push_back(static_cast<Out>(half(word)));
     return true;
   }
@@ -95,46 +94,104 @@ bool copy_column(const Py_buffer& view, bool floats, std::vector<Out>* out) {
 
 enum class Took { yes, no, failed };
 
-// By the buffer protocol, the object's own or that of what its __array__ gives.
-template <typename Out>
-Took by_buffer(PyObject* values, bool floats, const std::string& what, std::vector<Out>* out) {
-  PyObject* array = nullptr;
-  if (!PyObject_CheckBuffer(values)) {
-    if (!PyObject_HasAttrString(values, "__array__")) return Took::no;
-    array = PyObject_CallMethod(values, "__array__", nullptr);
-    if (array == nullptr || !PyObject_CheckBuffer(array)) {
+}  // namespace
+
+template <typename T>
+Column<T>::~Column() {
+  if (view_.obj != nullptr) PyBuffer_Release(&view_);
+}
+template class Column<double>;
+template class Column<std::int64_t>;
+
+template <typename T>
+struct Filling {
+  static constexpr bool kFloats = std::is_same_v<T, double>;
+
+  static void of_copy(Column<T>* out) {
+    out->data_ = reinterpret_cast<const char*>(out->copy_.data());
+    out->stride_ = sizeof(T);
+    out->size_ = out->copy_.size();
+  }
+
+  static bool in_place(Column<T>* out) {
+    const Py_buffer& view = out->view_;
+    const char type = letter(view);
+    const bool same = kFloats ? type == 'd' : type != '\0' && std::strchr("lqn", type) != nullptr;
+    out->floats_ = kFloats && type == 'f' && view.itemsize == sizeof(float);
+    if (!out->floats_ && !(same && view.itemsize == sizeof(T))) return false;
+    out->data_ = static_cast<const char*>(view.buf);
+    out->stride_ = view.strides[0];
+    out->size_ = static_cast<std::size_t>(view.shape[0]);
+    return true;
+  }
+
+  // By the buffer protocol, the object's own or that of what its __array__ gives.
+  static Took by_buffer(PyObject* values, const std::string& what, Column<T>* out) {
+    PyObject* array = Py_NewRef(values);
+    if (!PyObject_CheckBuffer(values)) {
+      Py_DECREF(array);
+      if (!PyObject_HasAttrString(values, "__array__")) return Took::no;
+      array = PyObject_CallMethod(values, "__array__", nullptr);
+    }
+    const bool held = array != nullptr && PyObject_CheckBuffer(array) != 0 &&
+                      PyObject_GetBuffer(array, &out->view_, PyBUF_STRIDED_RO | PyBUF_FORMAT) == 0;
+    Py_XDECREF(array);  // the view keeps it
+    if (!held) {
       PyErr_Clear();
-      Py_XDECREF(array);
       return Took::no;
     }
-    values = array;
+    const Py_buffer& view = out->view_;
+    if (view.ndim != 1) {
+      raise(static_cast<int>(mlops::StatusCode::invalid_argument),
+            what + ": one dimension is needed, not " + std::to_string(view.ndim) + "; .ravel() makes it one");
+      return Took::failed;
+    }
+    if (in_place(out)) return Took::yes;
+    Took took = Took::no;
+    if (copied(view, &out->copy_)) {
+      of_copy(out);
+      took = Took::yes;
+    } else if (view.format != nullptr && std::strpbrk(view.format, "OdfeQNL") == nullptr) {
+      raise(kWrongType, what + ": elements of the format '" + std::string(view.format) + "' are no numbers");
+      took = Took::failed;
+    } else if (view.format != nullptr && *view.format == 'Z') {
+      raise(kWrongType, what + ": complex numbers have no place on a curve; log .real and .imag");
+      took = Took::failed;
+    }
+    PyBuffer_Release(&out->view_);
+    return took;
   }
-  Py_buffer view;
-  if (PyObject_GetBuffer(values, &view, PyBUF_STRIDED_RO | PyBUF_FORMAT) != 0) {
-    PyErr_Clear();
-    Py_XDECREF(array);
-    return Took::no;
-  }
-  Took took = Took::no;
-  if (view.ndim != 1) {
-    raise(static_cast<int>(mlops::StatusCode::invalid_argument),
-          what + ": one dimension is needed, not " + std::to_string(view.ndim) + "; .ravel() makes it one");
-    took = Took::failed;
-  } else if (copy_column(view, floats, out)) {
-    took = Took::yes;
-  } else if (view.format != nullptr && std::strpbrk(view.format, "OdfeQNL") == nullptr) {
-    raise(kWrongType, what + ": elements of the format '" + std::string(view.format) + "' are no numbers");
-    took = Took::failed;
-  } else if (view.format != nullptr && *view.format == 'Z') {
-    raise(kWrongType, what + ": complex numbers have no place on a curve; log .real and .imag");
-    took = Took::failed;
-  }
-  PyBuffer_Release(&view);
-  Py_XDECREF(array);
-  return took;
-}
 
-}  // namespace
+  template <typename One>
+  static bool fill(PyObject* values, const std::string& what, Column<T>* out, One one) noexcept {
+    try {
+      const Took took = by_buffer(values, what, out);
+      if (took != Took::no) return took == Took::yes;
+      PyObject* all = PyUnicode_Check(values) ? nullptr : PySequence_Fast(values, "");
+      if (all == nullptr) {
+        if (PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_TypeError)) return false;
+        PyErr_Clear();
+        raise(kWrongType, what + ": an array or a sequence of numbers is needed, not " + shown(values));
+        return false;
+      }
+      bool ok = true;
+      for (Py_ssize_t i = 0; ok && i < PySequence_Fast_GET_SIZE(all); ++i) {
+        PyObject* item = PySequence_Fast_GET_ITEM(all, i);
+        Py_INCREF(item);
+        T value{};
+        ok = one(item, &value);
+        Py_DECREF(item);
+        if (ok) out->copy_.push_back(value);
+      }
+      Py_DECREF(all);
+      of_copy(out);
+      return ok;
+    } catch (const std::bad_alloc&) {
+      PyErr_NoMemory();
+      return false;
+    }
+  }
+};
 
 bool to_double_slow(PyObject* value, PyObject* metric, double* out) noexcept {
   if (PyLong_Check(value)) {  // and bool
@@ -194,50 +251,33 @@ bool to_int64_slow(PyObject* value, const char* what, std::int64_t* out) noexcep
   return false;
 }
 
-namespace {
-
-template <typename Out, typename One>
-bool column(PyObject* values, bool floats, const std::string& what, std::vector<Out>* out, One one) noexcept {
-  try {
-    const Took took = by_buffer(values, floats, what, out);
-    if (took != Took::no) return took == Took::yes;
-    PyObject* all = PyUnicode_Check(values) ? nullptr : PySequence_Fast(values, "");
-    if (all == nullptr) {
-      if (PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_TypeError)) return false;
-      PyErr_Clear();
-      raise(kWrongType, what + ": an array or a sequence of numbers is needed, not " + shown(values));
-      return false;
-    }
-    const Py_ssize_t count = PySequence_Fast_GET_SIZE(all);
-    out->clear();
-    out->reserve(static_cast<std::size_t>(count));
-    bool ok = true;
-    for (Py_ssize_t i = 0; ok && i < PySequence_Fast_GET_SIZE(all); ++i) {
-      PyObject* item = PySequence_Fast_GET_ITEM(all, i);
-      Py_INCREF(item);
-      Out value{};
-      ok = one(item, &value);
-      Py_DECREF(item);
-      if (ok) out->push_back(value);
-    }
-    Py_DECREF(all);
-    return ok;
-  } catch (const std::bad_alloc&) {
-    PyErr_NoMemory();
-    return false;
+bool to_time(PyObject* timestamp, std::int64_t* ms) noexcept {
+  if (timestamp == nullptr || timestamp == Py_None) {
+    *ms = -1;
+    return true;
   }
+  if (PyFloat_Check(timestamp)) {  // time.time() * 1000, as MLflow takes it
+    const double number = PyFloat_AS_DOUBLE(timestamp);
+    if (number >= 0 && number < 9.2e18) {
+      *ms = static_cast<std::int64_t>(number);
+      return true;
+    }
+  }
+  if (!PyFloat_Check(timestamp) && !to_int64(timestamp, "timestamp", -1, ms)) return false;
+  if (!PyFloat_Check(timestamp) && *ms >= 0) return true;
+  raise(static_cast<int>(mlops::StatusCode::invalid_argument),
+        "timestamp must be milliseconds since 1970, at least 0; time.time_ns() // 1_000_000 is now");
+  return false;
 }
 
-}  // namespace
-
-bool to_doubles(PyObject* values, PyObject* metric, std::vector<double>* out) noexcept {
-  return column(values, true, named(metric) + ", values", out,
-                [metric](PyObject* item, double* value) { return to_double(item, metric, value); });
+bool to_column(PyObject* values, PyObject* metric, Column<double>* out) noexcept {
+  return Filling<double>::fill(values, named(metric) + ", values", out,
+                               [metric](PyObject* item, double* value) { return to_double(item, metric, value); });
 }
 
-bool to_int64s(PyObject* values, const char* what, std::vector<std::int64_t>* out) noexcept {
-  return column(values, false, what, out,
-                [what](PyObject* item, std::int64_t* value) { return to_int64(item, what, 0, value); });
+bool to_column(PyObject* values, const char* what, Column<std::int64_t>* out) noexcept {
+  return Filling<std::int64_t>::fill(
+      values, what, out, [what](PyObject* item, std::int64_t* value) { return to_int64(item, what, 0, value); });
 }
 
 }  // namespace mlops_python

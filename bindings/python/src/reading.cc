@@ -13,6 +13,8 @@
 namespace mlops_python {
 namespace {
 
+using py::literals::operator""_a;
+
 using mlops::Reader;
 using mlops::RunSummary;
 
@@ -64,30 +66,15 @@ py::dict health_of(const mlops::Health& health) {
   py::list destinations;
   static constexpr const char* kStates[] = {"idle", "sending", "waiting", "auth_blocked", "parked", "offline"};
   for (const mlops::DestinationHealth& one : health.destinations) {
-    py::dict row;
-    row["name"] = one.name;
-    row["uri"] = one.uri;
-    row["state"] = kStates[static_cast<int>(one.state)];
-    row["delivered"] = one.delivered;
-    row["waiting"] = one.waiting;
-    row["dropped"] = one.dropped;
-    row["dead_letters"] = one.dead_letters;
-    row["retries"] = one.retries;
-    row["requests"] = one.requests;
-    row["lag_seconds"] = one.lag_seconds;
-    row["last_error"] = std::string(one.last_error.message());
-    destinations.append(row);
+    destinations.append(
+        py::dict("name"_a = one.name, "uri"_a = one.uri, "state"_a = kStates[static_cast<int>(one.state)],
+                 "delivered"_a = one.delivered, "waiting"_a = one.waiting, "dropped"_a = one.dropped,
+                 "dead_letters"_a = one.dead_letters, "retries"_a = one.retries, "requests"_a = one.requests,
+                 "lag_seconds"_a = one.lag_seconds, "last_error"_a = std::string(one.last_error.message())));
   }
-  py::dict all;
-  all["accepted"] = health.accepted;
-  all["merged"] = health.merged;
-  all["buffered"] = health.buffered;
-  all["durable"] = health.durable;
-  all["dropped"] = health.dropped;
-  all["disk_bytes"] = health.disk_bytes;
-  all["error"] = std::string(health.buffer.message());
-  all["destinations"] = destinations;
-  return all;
+  return py::dict("accepted"_a = health.accepted, "merged"_a = health.merged, "buffered"_a = health.buffered,
+                  "durable"_a = health.durable, "dropped"_a = health.dropped, "disk_bytes"_a = health.disk_bytes,
+                  "error"_a = std::string(health.buffer.message()), "destinations"_a = destinations);
 }
 
 void add_reading(py::module_& module) {

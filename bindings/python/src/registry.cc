@@ -14,37 +14,23 @@
 namespace mlops_python {
 namespace {
 
+using py::literals::operator""_a;
+
 using mlops::Pending;
 using mlops::Registry;
 using Text = const std::string&;
 
 py::dict row_of(const mlops::RegisteredModel& model) {
-  py::dict all;
-  all["name"] = model.name;
-  all["description"] = model.description;
-  all["creation_timestamp"] = model.created_ms;
-  all["last_updated_timestamp"] = model.updated_ms;
-  all["tags"] = model.tags;
-  all["aliases"] = model.aliases;
-  return all;
+  return py::dict("name"_a = model.name, "description"_a = model.description, "creation_timestamp"_a = model.created_ms,
+                  "last_updated_timestamp"_a = model.updated_ms, "tags"_a = model.tags, "aliases"_a = model.aliases);
 }
 
 py::dict row_of(const mlops::ModelVersion& version) {
-  py::dict all;
-  all["name"] = version.name;
-  all["version"] = version.version;
-  all["description"] = version.description;
-  all["source"] = version.source;
-  all["run_id"] = version.run_id;
-  all["model_id"] = version.model_id;
-  all["status"] = version.status;
-  all["current_stage"] = version.stage;
-  all["user_id"] = version.user;
-  all["creation_timestamp"] = version.created_ms;
-  all["last_updated_timestamp"] = version.updated_ms;
-  all["tags"] = version.tags;
-  all["aliases"] = version.aliases;
-  return all;
+  return py::dict("name"_a = version.name, "version"_a = version.version, "description"_a = version.description,
+                  "source"_a = version.source, "run_id"_a = version.run_id, "model_id"_a = version.model_id,
+                  "status"_a = version.status, "current_stage"_a = version.stage, "user_id"_a = version.user,
+                  "creation_timestamp"_a = version.created_ms, "last_updated_timestamp"_a = version.updated_ms,
+                  "tags"_a = version.tags, "aliases"_a = version.aliases);
 }
 
 template <typename T>
@@ -60,16 +46,10 @@ auto asked(Call call) {
 }
 
 py::dict settled(const mlops::PendingStatus& status) {
-  py::dict all;
-  all["id"] = status.id;
-  all["verb"] = status.verb;
-  all["model"] = status.model;
-  all["state"] = std::string(mlops::pending_state_name(status.state));
-  all["version"] = status.version;
-  all["code"] = static_cast<int>(status.status.code());
-  all["message"] = std::string(status.status.message());
-  all["destination"] = status.destination;
-  return all;
+  return py::dict("id"_a = status.id, "verb"_a = status.verb, "model"_a = status.model,
+                  "state"_a = std::string(mlops::pending_state_name(status.state)), "version"_a = status.version,
+                  "code"_a = static_cast<int>(status.status.code()), "message"_a = std::string(status.status.message()),
+                  "destination"_a = status.destination);
 }
 
 // A version is a number, or "uid:" and the id of the write that makes it: what VersionRef::text says.

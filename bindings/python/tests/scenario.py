@@ -7,6 +7,8 @@ import json
 import math
 import sys
 
+import numpy
+
 mlflow = importlib.import_module(sys.argv[1])
 MlflowClient = importlib.import_module(sys.argv[1] + ".tracking").MlflowClient
 said = {}
@@ -107,11 +109,23 @@ with mlflow.start_run(run_name="files") as files:
     mlflow.log_text("grüße", "texts/a.txt")
     mlflow.log_dict({"a": 1, "b": [None, 2.5]}, "d.json")
     mlflow.log_table({"n": [1, 2], "t": ["x", "y"]}, "t.json")
+    mlflow.log_metric("judged", 0.5, step=1, dataset=mlflow.data.from_numpy(numpy.arange(4.0), name="valid"))
+    mlflow.log_metrics({"judged": 0.75, "too": 1}, step=2, dataset=mlflow.data.from_numpy(numpy.arange(4.0), name="valid"))
+with mlflow.start_run(run_name="more files") as more:
+    mlflow.log_table({"n": [3], "t": ["z"]}, "t.json")
 for path in (None, "net", "texts"):
     said[f"list {path}"] = [(f.path, f.is_dir, f.file_size) for f in client.list_artifacts(files.info.run_id, path)]
 for path in ("net/model.bin", "texts/a.txt", "d.json"):
     with open(client.download_artifacts(files.info.run_id, path), "rb") as file:
         said[f"bytes {path}"] = hashlib.sha256(file.read()).hexdigest()
+said["judged"] = client.get_run(files.info.run_id).data.metrics
+table = mlflow.load_table("t.json", extra_columns=["run_id"])
+said["table"] = sorted((int(n), t, one == files.info.run_id) for n, t, one in zip(table["n"], table["t"], table["run_id"]))
+said["one table"] = mlflow.load_table("t.json", run_ids=[more.info.run_id]).to_dict(orient="list")
+try:
+    mlflow.load_table("none.json")
+except mlflow.exceptions.MlflowException as error:
+    said["no table"] = error.error_code
 said["load"] = mlflow.artifacts.load_dict(f"runs:/{files.info.run_id}/d.json")
 named = sys.argv[2].replace(" ", "-")
 client.create_registered_model(named, tags={"team": "x"}, description="words")

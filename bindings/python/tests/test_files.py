@@ -128,6 +128,27 @@ def test_tables():
         "t.json", "frame.json"}
 
 
+def test_tables_of_several_runs():
+    pandas = pytest.importorskip("pandas")
+    runs = []
+    for number in (1, 2):
+        with mlops.start_run() as run:
+            mlops.log_param("lr", number)
+            mlops.log_table({"n": [number], "lr": ["x"]}, "t/a.json")
+            runs.append(run.info.run_id)
+    with mlops.start_run():
+        mlops.log_dict({"columns": ["n"], "data": [[9]]}, "t/a.json")  # no table
+    found = mlops.load_table("t/a.json", extra_columns=["run_id", "params.lr"])
+    assert isinstance(found, pandas.DataFrame) and sorted(found["n"]) == [1, 2] and list(found.index) == [0, 1]
+    assert {(row.n, row.run_id, row["params.lr"]) for _, row in found.iterrows()} == {(1, runs[0], "1"), (2, runs[1], "2")}
+    assert list(mlops.load_table("t/a.json", run_ids=runs[:1])["n"]) == [1]
+    assert list(mlops.MlflowClient().load_table("tests", "t/a.json", extra_columns=["run_id"])["run_id"]) != []
+    with pytest.warns(UserWarning, match="left out"):
+        assert list(mlops.load_table("t/a.json", run_ids=[runs[1], "0" * 32])["n"]) == [2]
+    with pytest.raises(LookupError, match="t/b.json"):
+        mlops.load_table("t/b.json")
+
+
 def test_datasets(tmp_path):
     (tmp_path / "d.csv").write_text("a,b\n1,2\n")
     first = mlops.data.from_numpy(numpy.arange(6.0).reshape(3, 2), name="x", source="s3://bucket/x")
@@ -157,6 +178,24 @@ def test_models_and_versions_wait_for_a_server(tmp_path):
             mlops.log_model(tmp_path / "m", "net", flavor="sklearn")
         with pytest.raises(LookupError):
             mlops.log_model(tmp_path / "none", "net")
+        data = mlops.data.from_numpy(numpy.arange(4.0), name="valid")
+        mlops.log_metric("acc", numpy.float32(0.5), step=2, timestamp=5_000, model_id=model.model_id, dataset=data)
+        mlops.log_metrics({"acc": 0.75, "f1": 1}, step=3, model_id=model, dataset=data)
+        mlops.log_metric("plain", 1.0, dataset=data)
+        MlflowClient().log_metric(run.info.run_id, "client", 4, step=1, model_id=model.uid, dataset_name="valid", dataset_digest="d")
+        for wrong in ("m-" + "0" * 32, "nosuch", model.name):
+            with pytest.raises(LookupError, match="log_model"):
+                mlops.log_metric("acc", 1, model_id=wrong)
+        with pytest.raises(TypeError, match='metric "acc"'):
+            mlops.log_metric("acc", [1, 2], model_id=model)
+        with pytest.raises(TypeError, match="mlops.data"):
+            mlops.log_metric("acc", 1, dataset="valid")
+    with mlops.start_run():
+        with pytest.raises(NotImplementedError, match=run.info.run_id):
+            mlops.log_metric("acc", 1, model_id=model)
+    step, when, value = (list(column) for column in mlops.read(run.info.run_id, "acc"))
+    assert (step, value) == ([2, 3], [0.5, 0.75]) and when[0] == 5_000 and when[1] > 5_000
+    assert mlops.get_run(run.info.run_id).data.metrics == {"acc": 0.75, "f1": 1.0, "plain": 1.0, "client": 4.0}
     version = mlops.register_model(model, "digits")
     assert (version.name, version.version, version.status) == ("digits", "", "PENDING_REGISTRATION")
     assert version.pending.status()["state"] == "waiting"

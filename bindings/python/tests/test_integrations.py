@@ -145,3 +145,91 @@ def test_keras(xy):
     assert read(run, "batch/loss")[0] == list(range(2, 17, 2)) or len(read(run, "batch/loss")[0]) == 4 * math.ceil(96 / 30) // 2
     params = mlops.get_run(run.info.run_id).data.params
     assert params["optimizer_name"] == "adam" and float(params["optimizer_learning_rate"]) == pytest.approx(0.01)
+
+
+def test_lightning_trainer(xy, tmp_path):
+    torch = pytest.importorskip("torch")
+    lightning = pytest.importorskip("lightning.pytorch")
+    from mlops.integrations.lightning import MlopsLogger
+
+    class Linear(lightning.LightningModule):
+        def __init__(self, lr):
+            super().__init__()
+            self.save_hyperparameters()
+            self.layer = torch.nn.Linear(4, 1)
+            self.said = []
+
+        def loss(self, batch):
+            return torch.nn.functional.binary_cross_entropy_with_logits(self.layer(batch[0])[:, 0], batch[1])
+
+        def training_step(self, batch, index):
+            found = self.loss(batch)
+            self.said.append(float(found.detach()))
+            self.log("loss", found)
+            return found
+
+        def validation_step(self, batch, index):
+            self.log("val_loss", self.loss(batch))
+
+        def test_step(self, batch, index):
+            self.log("test_loss", self.loss(batch))
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), lr=self.hparams.lr)
+
+    data = torch.utils.data.TensorDataset(torch.tensor(xy[0], dtype=torch.float32), torch.tensor(xy[1], dtype=torch.float32))
+    batches = torch.utils.data.DataLoader(data, batch_size=20)
+    quiet = dict(default_root_dir=tmp_path, enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False,
+                 accelerator="cpu", log_every_n_steps=1)
+    logger = MlopsLogger(run_name="light", prefix="l", tags={"kind": "test"})
+    model = Linear(lr=0.25)
+    trainer = lightning.Trainer(max_epochs=3, logger=logger, **quiet)
+    trainer.fit(model, batches, batches)
+    assert mlops.active_run() is None
+    run = mlops.get_run(logger.version)
+    assert (run.info.status, run.info.run_name, run.data.tags["kind"], run.data.params["lr"]) == ("FINISHED", "light", "test", "0.25")
+    steps, values = read(run, "l/loss")
+    assert steps == list(range(18)) and values == pytest.approx(model.said)
+    assert len(read(run, "l/val_loss")[0]) == 3
+    trainer.test(model, batches, verbose=False)  # goes on with the same run
+    run = mlops.get_run(logger.version)
+    assert run.info.status == "FINISHED" and len(read(run, "l/test_loss")[0]) == 1
+
+    with mlops.start_run() as mine:  # the active run is the user's: it is not ended here
+        lightning.Trainer(max_epochs=1, logger=MlopsLogger(), **quiet).fit(Linear(lr=0.1), batches)
+        assert mlops.active_run() is mine
+    assert len(read(mine, "loss")[0]) == 6
+
+    class Broken(Linear):
+        def training_step(self, batch, index):
+            raise ValueError("on purpose")
+
+    logger = MlopsLogger()
+    with pytest.raises(ValueError):
+        lightning.Trainer(max_epochs=1, logger=logger, **quiet).fit(Broken(lr=0.1), batches)
+    assert mlops.get_run(logger.version).info.status == "FAILED"
+
+
+def test_transformers(xy, tmp_path):
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    from mlops.integrations.transformers import MlopsCallback
+
+    config = transformers.BertConfig(vocab_size=40, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
+                                     max_position_embeddings=8, num_labels=2)
+    rows = [{"input_ids": torch.tensor([abs(int(v * 9)) % 40 for v in x]), "labels": int(y)} for x, y in zip(*xy)]
+    args = transformers.TrainingArguments(output_dir=str(tmp_path / "out"), num_train_epochs=2, per_device_train_batch_size=20,
+                                          logging_steps=3, eval_strategy="epoch", save_strategy="no", report_to="none", use_cpu=True,
+                                          disable_tqdm=True, seed=1)
+    with mlops.start_run() as run:
+        trainer = transformers.Trainer(model=transformers.BertForSequenceClassification(config), args=args, train_dataset=rows,
+                                       eval_dataset=rows, callbacks=[MlopsCallback()])
+        trainer.train()
+        trainer.evaluate()
+    said = trainer.state.log_history
+    for name in ("loss", "learning_rate", "eval_loss", "train_loss"):
+        wanted = [(one["step"], one[name]) for one in said if name in one]
+        steps, values = read(run, name)
+        assert wanted and sorted(zip(steps, values)) == sorted(wanted), name
+    params = mlops.get_run(run.info.run_id).data.params
+    assert params["num_train_epochs"] == "2" and params["model.hidden_size"] == "16"

@@ -1,7 +1,10 @@
 """The API without a server: MLflow's functions and what is beyond them, on a root of the test's own."""
 
 import array
+import copy
+import inspect
 import math
+import pickle
 import threading
 import time
 
@@ -249,7 +252,7 @@ def test_html():
 
 
 def test_what_is_not_there_says_so():
-    for name in ("load_table", "set_active_model", "autolog", "evaluate", "delete_experiment"):
+    for name in ("set_active_model", "autolog", "evaluate", "delete_experiment"):
         with pytest.raises(NotImplementedError, match=name):
             getattr(mlops, name)("x")
     with pytest.raises(mlops.Error, match="get_logged_model"):
@@ -268,3 +271,74 @@ def test_synchronous_false_gives_something_to_wait_for():
         mlops.log_metrics({"b": 1}, synchronous=False).wait()
         mlops.set_tag("t", 1, synchronous=False).wait()
     assert mlops.get_run(run.info.run_id).data.metrics == {"a": 1.0, "b": 1.0}
+
+
+def test_columns_of_each_type_in_place_or_copied():
+    numpy = pytest.importorskip("numpy")
+    numbers = numpy.arange(3_000) % 120
+    with mlops.start_run() as run:
+        for kind in "?bBhHiIqQefd":
+            values, steps = numbers.astype(kind), numpy.arange(3_000, dtype=kind if kind in "hHiIq" else "q")
+            run.log_history(f"plain {numpy.dtype(kind)}", values)
+            run.log_history(f"steps {numpy.dtype(kind)}", values[::-1], steps[::-1])
+            run.log_history(f"times {numpy.dtype(kind)}", values[::7], steps[::7], numpy.arange(5, 434, dtype="q"))
+        run.log_history("big endian", numbers.astype(">f8"))
+        run.log_history("step beyond", [1.0], numpy.array([2**63 - 1]))
+        with pytest.raises(ValueError, match="2 values and 3 steps"):
+            run.log_history("x", numpy.zeros(2), numpy.arange(3))
+        with pytest.raises(ValueError, match="one dimension"):
+            run.log_history("x", numpy.zeros((2, 2)))
+        with pytest.raises(TypeError):
+            run.log_history("x", numpy.zeros(2), numpy.zeros(2) + 0.5)
+        frozen = numpy.arange(4.0)
+        frozen.flags.writeable = False
+        run.log_history("frozen", frozen)
+        own = numpy.arange(4.0)
+        run.log_history("own", own)
+        own.resize(8)  # which numpy refuses while anybody holds the memory
+    for kind in "?bBhHiIqQefd":
+        wanted = numbers.astype(kind).astype(float).tolist()
+        got = mlops.read(run.info.run_id, f"plain {numpy.dtype(kind)}")
+        assert got.value.tolist() == wanted and got.step.tolist() == list(range(3_000)), kind
+        got = mlops.read(run.info.run_id, f"steps {numpy.dtype(kind)}")
+        assert got.value.tolist() == wanted and got.step.tolist() == list(range(3_000)), kind
+        got = mlops.read(run.info.run_id, f"times {numpy.dtype(kind)}")
+        assert got.time_ms.tolist() == list(range(5, 434)) and got.value.tolist() == wanted[::7], kind
+    assert mlops.read(run.info.run_id, "big endian").value.tolist() == numbers.astype(float).tolist()
+    assert mlops.read(run.info.run_id, "step beyond").step.tolist() == [2**63 - 1]
+    assert "x" not in mlops.get_run(run.info.run_id).data.metrics
+
+
+def test_mlflows_own_uri_in_the_same_process(monkeypatch, tmp_path):
+    """mlflow.set_tracking_uri sets the variable; a client of another root has nothing to do with it."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/theirs.db")
+    client = mlops.MlflowClient(tracking_uri=f"mlops:{tmp_path}/ours")
+    run = client.create_run("e")
+    client.log_metric(run.info.run_id, "m", 2.0)
+    client.set_terminated(run.info.run_id)
+    assert client.get_run(run.info.run_id).data.metrics == {"m": 2.0}
+    assert [one.info.run_id for one in client.search_runs(["e"])] == [run.info.run_id]
+    client.delete_run(run.info.run_id)
+    mlops.set_tracking_uri("")
+    with pytest.raises(NotImplementedError, match="sqlite"):
+        mlops.start_run()
+
+
+def test_records_are_as_dataclasses_are():
+    metric = mlops.entities.Metric("m", 1.5, 10, step=3)
+    assert repr(metric) == "Metric(key='m', value=1.5, timestamp=10, step=3)"
+    assert metric == mlops.entities.Metric("m", 1.5, 10, 3) and metric != mlops.entities.Metric("m", 1.5, 10)
+    assert metric != ("m", 1.5, 10, 3) and len({metric, mlops.entities.Metric("m", 1.5, 10, 3)}) == 1
+    with pytest.raises(AttributeError, match="step"):
+        metric.step = 4
+    assert copy.deepcopy(metric) == pickle.loads(pickle.dumps(metric)) == metric
+    one, two = mlops.entities.Experiment("e", "e"), mlops.entities.Experiment("e", "e")
+    one.tags["k"] = "v"
+    assert two.tags == {} and one != two and one.lifecycle_stage == "active"
+    with pytest.raises(TypeError):
+        mlops.entities.Metric("m")
+    with pytest.raises(TypeError):
+        hash(one)
+    assert inspect.signature(mlops.entities.Param) == inspect.Signature(
+        [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation="str") for name in ("key", "value")],
+        return_annotation="None")

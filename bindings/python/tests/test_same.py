@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import HERE, SOURCE
+from conftest import HERE, SOURCE, script
 
 sys.path.insert(0, str(SOURCE / "tests" / "servers"))
 servers = pytest.importorskip("servers")
@@ -47,7 +47,8 @@ def held(uri, experiment):
         for key in ("mlflow.parentRunId", *[key for key in tags if key.startswith("mlflow.source.git.")]):
             tags.pop(key, None)
         all_runs[info["run_name"]] = {"status": info["status"], "metrics": metrics, "tags": tags,
-                                      "params": {p["key"]: p["value"] for p in data.get("params", [])}}
+                                      "params": {p["key"]: p["value"] for p in data.get("params", [])},
+                                      "datasets": [used["dataset"]["name"] for used in one.get("inputs", {}).get("dataset_inputs", [])]}
     return all_runs
 
 
@@ -58,3 +59,23 @@ def test_the_same_script_says_the_same(server, tmp_path):
         assert ours.get(key) == theirs.get(key), key
     assert held(server.uri, "by mlops") == held(server.uri, "by mlflow")
     assert pathlib.Path(tmp_path / ".mlops").exists()
+
+
+def test_points_of_a_model_on_a_server(server, tmp_path):
+    (tmp_path / "net.bin").write_bytes(b"w")
+    said = script("""
+        import mlops, numpy, json
+        mlops.set_experiment("of models")
+        with mlops.start_run() as run:
+            model = mlops.log_model("net.bin", "net")
+            data = mlops.data.from_numpy(numpy.arange(4.0), name="valid")
+            mlops.log_metric("acc", 0.5, step=2, timestamp=5000, model_id=model.model_id, dataset=data)
+            there = model.server_id(60)
+            mlops.log_metric("acc", 0.75, step=3, model_id=there)
+        mlops.sync(timeout=120)
+        print(json.dumps([there, data.digest]))
+        """, env={"MLFLOW_TRACKING_URI": server.uri}, cwd=tmp_path).stdout
+    there, digest = json.loads(said.splitlines()[-1])
+    model = rest.Rest(server.uri).call("GET", f"logged-models/{there}")["model"]
+    points = sorted((m["step"], m["value"], m.get("dataset_name"), m.get("dataset_digest")) for m in model["data"]["metrics"])
+    assert points == [(2, 0.5, "valid", digest), (3, 0.75, None, None)]

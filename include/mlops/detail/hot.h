@@ -122,5 +122,42 @@ inline void log_point(Gate* gate, std::uint32_t generation, std::uint32_t key, d
   log_slow(gate, generation, key, value, step, time_ms);
 }
 
+/// Many points of one key, in order: log_point's store, with lane, gate and clock looked up once for what fits into the
+/// segment. `at(i)` gives {value, step, time_ms}, the time as for log_point or kInvalidTime.
+template <typename PointAt>
+void log_points(Gate* gate, std::uint32_t generation, std::uint32_t key, std::size_t count, PointAt at) noexcept {
+  const std::uint32_t low = (key << 8) | kCellMetric;
+  for (std::size_t i = 0; i < count;) {
+    Lane* lane = gate == nullptr ? nullptr : tls_lane;
+    while (lane != nullptr && lane->core != gate->core) lane = lane->next;
+    Cell* cell = lane == nullptr ? nullptr : lane->cursor;
+    std::size_t room = (0x10000u - (reinterpret_cast<std::uintptr_t>(cell) & 0xFFFFu)) / sizeof(Cell);
+    if ((reinterpret_cast<std::uintptr_t>(cell) & 0xFFFFu) == 0 ||
+        gate->generation.load(std::memory_order_relaxed) != generation) {
+      const auto point = at(i++);
+      log_slow(gate, generation, key, point.value, point.step, point.time_ms);
+      continue;
+    }
+    if (room > count - i) room = count - i;
+    const std::int64_t now = lane_time(lane, clock_word.load(std::memory_order_relaxed));
+    const std::uint64_t seed = lane->seed;
+    for (const std::size_t end = i + room; i < end; ++i) {
+      const auto point = at(i);
+      const std::int64_t time_ms = point.time_ms == kNow ? now : point.time_ms;
+      if (!MLOPS_LIKELY(time_ms >= 0)) {
+        log_slow(gate, generation, key, point.value, point.step, kInvalidTime);
+        continue;
+      }
+      const std::uint64_t where = reinterpret_cast<std::uintptr_t>(cell);
+      cell->step = point.step;
+      cell->time_ms = time_ms;
+      cell->value = point.value;
+      __atomic_store_n(&cell->head, cell_sum(seed, where, low, point.step, time_ms, point.value) | low,
+                       __ATOMIC_RELEASE);
+      lane->cursor = ++cell;
+    }
+  }
+}
+
 }  // namespace detail
 MLOPS_NAMESPACE_END
