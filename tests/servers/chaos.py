@@ -1,13 +1,16 @@
 """Kills trainers and `mlops sync` with SIGKILL, at random moments and at named points, and compares with a real server.
 
-Many short lives into few runs: each trainer resumes a run, logs points, params and tags, and dies; sync runs between
-them and dies too. At the end one sync is let live, and what the server holds must be what was accepted, as multisets.
+Many short lives into few runs: each trainer resumes a run, logs points, params, tags and files (now and then one that
+goes in parts past the server, to S3), makes model versions and promotes them, and dies; sync runs between them and dies
+too. At the end one sync is let live, and what the server holds must be what was accepted: points as multisets, files by
+their bytes, one version for each that was made.
 The last line: `chaos: kills=N accepted=<points> lost=<n> duplicated=<n>`. Exit status 1 on any loss or duplicate.
 Run by scripts/chaos.
 """
 
 import argparse
 import collections
+import hashlib
 import os
 import pathlib
 import random
@@ -27,7 +30,9 @@ from rest import Rest
 from scenario import Scenario
 
 POINT = re.compile(r'MLOPS_POINT\("([^"]+)"\)')
-LANES = (0, 1, 2, 3, 10, 11)  # two threads, calls by name, a forked child; params; tags
+LANES = (0, 1, 2, 3, 10, 11, 12, 13, 14)  # two threads, calls by name, a forked child; params; tags; texts, large files; versions
+LARGE = (64 << 20) + 1  # in parts
+S3_KEYS = {"AWS_ACCESS_KEY_ID": "chaos", "AWS_SECRET_ACCESS_KEY": "chaos-secret", "AWS_REGION": "us-east-1"}
 
 # Named points that ordinary lives do not pass, and the round of Worker that leads up to them.
 ROUNDS = {
@@ -57,6 +62,7 @@ class OneRun:
         self.name = f"run{number}"
         self.host = host  # the folder of its slot below the root; "": this machine's name
         self.starts = 0
+        self.model = f"{scenario.name}-{number}"
 
     def uid(self):
         return self.id_file.read_text().strip() if self.id_file.exists() else None
@@ -72,6 +78,12 @@ class OneRun:
             words += ["named", 2, self.counter[2] + rng.randint(1, 50)]
         if rng.random() < 0.2:
             words += ["fork", rng.choice(["exit", "_exit"]), "points", 3, 1, self.counter[3] + rng.randint(1, 200), 2000, 2, "endfork"]
+        if rng.random() < 0.4:
+            words += ["artifacts", 12, self.counter[12] + rng.randint(1, 3)]
+        if rng.random() < 0.02:
+            words += ["large", 13, self.counter[13] + 1, self.scenario.large]
+        if rng.random() < 0.15:
+            words += ["versions", 14, self.counter[14] + 1, self.model]
         if endless:
             words += ["points", 0, 2, 1 << 40, 1000, 3]
         else:
@@ -90,6 +102,31 @@ class OneRun:
             want.points(self.counter, lane, metrics)
         return want.text(self.counter, 10, "params").text(self.counter, 11, "tags")
 
+    def files(self, indexes):
+        """-> {path: digest} of what these (12's, 13's) are."""
+        of = lambda i: hashlib.sha256(expect.text_file(self.scenario.seed, 12, i)).hexdigest()  # noqa: E731
+        large = f"{self.scenario.large.name}"
+        return {**{f"f12/{i}.txt": of(i) for i in indexes(12)},
+                **{f"large13/{i}/{large}": self.scenario.large_digest for i in indexes(13)}}
+
+    def compare_files(self, held):
+        """-> (lost, unknown): paths."""
+        sure, maybe = self.files(self.counter.accepted), self.files(lambda lane: self.counter.maybe[lane])
+        return ([path for path, digest in sure.items() if held.get(path) != digest],
+                [path for path, digest in held.items() if path not in sure and maybe.get(path) != digest])
+
+    def compare_versions(self, versions, champion):
+        """versions: [(number, tags)]. -> (lost, unknown): words."""
+        made = collections.Counter(int(tags.get("index", -1)) for _, tags in versions)
+        sure, maybe = set(self.counter.accepted(14)), self.counter.maybe[14]
+        promotions = {int(tags.get("index", -1)): sum(key.startswith("mlops.promotion.") for key in tags) for _, tags in versions}
+        lost = [f"version of index {i}" for i in sorted(sure - set(made))]
+        lost += [f"promotion of index {i}" for i in sorted(sure & set(made)) if promotions[i] == 0]
+        if sure and champion not in {number for number, _ in versions}:
+            lost.append(f"the alias champion ({champion})")
+        unknown = [f"{count} versions of index {i}" for i, count in made.items() if count > (i in sure or i in maybe)]
+        return lost, unknown + [f"{count} promotions of index {i}" for i, count in promotions.items() if count > 1]
+
 
 class Worker(threading.Thread):
     """One root, one experiment, its own random sequence."""
@@ -100,6 +137,10 @@ class Worker(threading.Thread):
         self.rng = random.Random(args.seed * 1000 + number)
         self.experiment = f"chaos-{args.seed}-{number}-{os.getpid()}"
         self.scenario = Scenario(build, folder / f"worker{number}", uri, seed=args.seed * 1000 + number)
+        self.scenario.name = self.experiment
+        self.scenario.large = folder / f"worker{number}" / "large"
+        self.scenario.large.write_bytes(random.Random(args.seed + number).randbytes(LARGE))
+        self.scenario.large_digest = hashlib.sha256(self.scenario.large.read_bytes()).hexdigest()
         self.runs = [OneRun(self.scenario, 0)]
         self.error = None
 
@@ -254,7 +295,7 @@ class Worker(threading.Thread):
             accepted += want.accepted
             server_run = by_uid.get(one.uid() or "")
             if server_run is None:
-                missing = want.accepted + len(want.params) + len(want.tags)
+                missing = want.accepted + len(want.params) + len(want.tags) + len(one.files(one.counter.accepted))
                 lost += missing
                 if missing or one.uid():
                     messages.append(f"{one.name} ({one.uid()}): not on the server, {missing} records lost")
@@ -266,6 +307,11 @@ class Worker(threading.Thread):
             if not got.ok:
                 messages.append(f"{one.name} ({one.uid()}): {got}")
                 lost += len(got.wrong)
+            for losses, unknown in (one.compare_files(self.shared.files_of(server_run)), one.compare_versions(*versions_of(rest, one.model))):
+                lost += len(losses)
+                duplicated += len(unknown)
+                if losses or unknown:
+                    messages.append(f"{one.name} ({one.uid()}): lost {losses[:5]}; duplicated or unknown {unknown[:5]}")
             if server_run.status == "RUNNING":
                 messages.append(f"{one.name}: still RUNNING on the server, though its process is dead")
                 lost += 1
@@ -277,11 +323,26 @@ class Worker(threading.Thread):
         return accepted, lost, duplicated, messages
 
 
+def versions_of(rest, model):
+    """-> [(number, tags)], the number that champion stands for."""
+    versions, token = [], ""
+    while True:
+        page = rest.call("GET", "model-versions/search", filter=f"name='{model}'", max_results=1000, **({"page_token": token} if token else {}))
+        versions += [(str(v["version"]), {t["key"]: t.get("value", "") for t in v.get("tags", [])}) for v in page.get("model_versions", [])]
+        token = page.get("next_page_token")
+        if not token:
+            break
+    found = rest.call("GET", "registered-models/get", name=model) if versions else None
+    aliases = found["registered_model"].get("aliases", []) if found else []
+    return versions, next((str(a["version"]) for a in aliases if a["alias"] == "champion"), "")
+
+
 class Shared:
     """How many kills are left, and which named points were passed and killed at, by kind of process."""
 
     def __init__(self, args):
         self.args = args
+        self.stored = None  # the folder that the server's artifacts are in
         self.lock = threading.Lock()
         self.kills = 0
         self.lives = 0
@@ -290,6 +351,11 @@ class Shared:
         self.killed_at = collections.Counter()
         self.tried = collections.Counter()
         self.started = time.monotonic()
+
+    def files_of(self, run):
+        """-> {path: digest} of a run's artifacts, as they lie on the server's disk."""
+        folder = self.stored / run.artifact_uri.removeprefix("mlflow-artifacts:/").lstrip("/")
+        return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.rglob("*") if path.is_file()}
 
     def left(self):
         with self.lock:
@@ -346,7 +412,6 @@ def main():
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--point", help="kill at this named point only")
     parser.add_argument("--server", default="mlflow3", choices=["mlflow3", "mlflow2"])
-    parser.add_argument("--uri", help="a server that runs already, instead of one of our own")
     parser.add_argument("--workers", type=int, default=2, help="roots at the same time")
     parser.add_argument("--list-points", action="store_true", help="print the named points of the source")
     args = parser.parse_args()
@@ -359,16 +424,19 @@ def main():
         sys.exit(f"chaos: no point named {args.point}; scripts/chaos --list-points names them")
     print(f"chaos: seed {args.seed}, {args.kills} kills", flush=True)
     work = pathlib.Path(tempfile.mkdtemp(prefix="mlops-chaos-"))
-    server = None
+    server = s3 = None
     try:
         begin = time.monotonic()
-        if args.uri:
-            uri = args.uri
-        else:
-            server = servers.MlflowServer(args.server, folder=work / "server").start()
-            uri = server.uri
-        print(f"chaos: {args.server} at {uri} after {time.monotonic() - begin:.0f} s", flush=True)
         shared = Shared(args)
+        options = {}
+        if args.server == "mlflow3":
+            s3 = servers.S3Server(work / "s3", S3_KEYS)
+            s3.start().make_bucket("chaos")
+            options = {"artifacts": "s3://chaos/root", "env": s3.server_env()}
+        server = servers.MlflowServer(args.server, folder=work / "server", **options).start()
+        shared.stored = s3.folder / "buckets" / "chaos" / "root" if s3 else pathlib.Path(server.artifacts)
+        uri = server.uri
+        print(f"chaos: {args.server} at {uri} after {time.monotonic() - begin:.0f} s", flush=True)
         workers = [Worker(n, args, build, uri, work, shared) for n in range(args.workers)]
         for worker in workers:
             worker.start()
@@ -399,8 +467,9 @@ def main():
         print(f"chaos: kills={shared.kills} accepted={accepted} lost={lost} duplicated={duplicated}", flush=True)
         return 0 if ok else 1
     finally:
-        if server is not None:
-            server.stop()
+        for one in (server, s3):
+            if one is not None:
+                one.stop()
 
 
 if __name__ == "__main__":

@@ -37,6 +37,12 @@ def value(seed, lane, index, finite=False):
     return float((h >> 33) % 1000)
 
 
+def text_file(seed, lane, index):
+    """The bytes of an artifact of the trainer's verb `artifacts`."""
+    h = mix(seed, lane, index)
+    return f"v{h}\n".encode() * (1 + h % 200)
+
+
 class Counter:
     """The shared file of counters, and what is known to be uncertain."""
 

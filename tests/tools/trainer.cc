@@ -42,7 +42,9 @@ constexpr char kVerbs[] =
     "params LANE N | tags LANE N | param KEY VALUE | tag KEY VALUE | delete-tag KEY | note TEXT | rename NAME\n"
     "special METRIC | same METRIC TIMES T_MS | closed METRIC (log through a handle after end)\n"
     "file FILE FOLDER | files FOLDER  artifacts: one, below FOLDER (. : the root); all below FOLDER\n"
+    "artifacts LANE N | large LANE N FILE  texts; FILE again and again, each in a folder of its own\n"
     "register MODEL COUNT  versions of it, offline too\n"
+    "versions LANE N MODEL  each promoted to champion\n"
     "model NAME FILE REGISTERED  a logged model of one file, a version of it, aliases candidate and (promoted) "
     "champion\n"
     "flush buffered|durable|delivered MS | sleep MS | await FILE (until it is there) | health FILE | end STATUS | "
@@ -270,6 +272,12 @@ class Trainer {
       same();
     else if (v == "closed")
       closed();
+    else if (v == "artifacts")
+      artifacts();
+    else if (v == "large")
+      large();
+    else if (v == "versions")
+      versions();
     else if (v == "register")
       register_versions();
     else if (v == "model")
@@ -385,6 +393,44 @@ class Trainer {
     for (std::uint64_t i = count_of(lane); i < n; ++i) {
       const std::string at = std::to_string(lane) + "_" + std::to_string(i);
       check(current().set_tag("t" + at, "v" + std::to_string(mix(lane, i))), "set_tag");
+      raise_to(lane, i + 1);
+    }
+  }
+
+  /// Of 1 to 200 lines.
+  void artifacts() {
+    const std::uint64_t lane = number(), n = number();
+    for (std::uint64_t i = count_of(lane); i < n; ++i) {
+      const std::uint64_t h = mix(lane, i);
+      const std::string line = "v" + std::to_string(h) + "\n";
+      std::string text;
+      for (std::uint64_t times = 1 + h % 200; times > 0; --times) text += line;
+      check(current().log_text(text, "f" + std::to_string(lane) + "/" + std::to_string(i) + ".txt"), "log_text");
+      raise_to(lane, i + 1);
+    }
+  }
+
+  void large() {
+    const std::uint64_t lane = number(), n = number();
+    const std::string file = next();
+    for (std::uint64_t i = count_of(lane); i < n; ++i) {
+      check(current().log_artifact(file, "large" + std::to_string(lane) + "/" + std::to_string(i)), "log_artifact");
+      raise_to(lane, i + 1);
+    }
+  }
+
+  /// The index of each is its tag.
+  void versions() {
+    const std::uint64_t lane = number(), n = number();
+    const std::string model = next();
+    const mlops::Registry registry = client_->registry();
+    for (std::uint64_t i = count_of(lane); i < n; ++i) {
+      mlops::VersionOptions options;
+      options.tags = {{"index", std::to_string(i)}};
+      const auto version = registry.create_version(model, "s3://bucket/" + std::to_string(i), options);
+      check(version.ok() ? mlops::Status() : version.status(), "create_version");
+      const auto promoted = registry.promote(model, *version, "champion");
+      check(promoted.ok() ? mlops::Status() : promoted.status(), "promote");
       raise_to(lane, i + 1);
     }
   }
