@@ -11,7 +11,7 @@ namespace mlops::sync {
 namespace {
 
 constexpr int kPlaceEvery = 256;  // files finished between two frames that hold a run's place
-constexpr int kFirstConnections = 2;
+constexpr int kFirstConnections = 4;
 
 }  // namespace
 
