@@ -285,7 +285,7 @@ void Uploads::settle(Job* job, Worker* worker, std::vector<base::Uid>* told) {
 /// `item` is null when the request was about a whole folder.
 void Uploads::settle_trouble(RunFiles* files, UploadItem* item, Job* job, std::vector<base::Uid>* told) {
   const std::int64_t now = base::steady_ms();
-  const bool old_part = job->kind == Job::Kind::part && item->upload != job->upload;
+  const bool old_part = item != nullptr && job->kind == Job::Kind::part && item->upload != job->upload;
   const auto untried = [&] {
     if (const auto gate = gates_.find(job->gate); gate != gates_.end()) gate->second.tried = false;
   };
@@ -311,7 +311,7 @@ void Uploads::settle_trouble(RunFiles* files, UploadItem* item, Job* job, std::v
   };
   switch (job->answer.verdict) {
     case Verdict::offline:
-      if (job->kind == Job::Kind::part && !job->upload->parts[job->part].url.empty()) {
+      if (item != nullptr && job->kind == Job::Kind::part && !job->upload->parts[job->part].url.empty()) {
         // The address of a part, which perhaps only the server can reach.
         untried();
         if (++item->part_offline >= kPartOffline) {
@@ -357,7 +357,7 @@ void Uploads::settle_trouble(RunFiles* files, UploadItem* item, Job* job, std::v
     }
     case Verdict::unsupported:
       untried();
-      if (job->kind == Job::Kind::part || job->kind == Job::Kind::finish) {
+      if (item != nullptr && (job->kind == Job::Kind::part || job->kind == Job::Kind::finish)) {
         no_parts_.insert(job->gate);
         return begin_again(files, item, std::string(job->answer.status.message()));
       }

@@ -17,8 +17,7 @@ constexpr std::size_t kProveAtOnce = 500;  // files of a folder whose sizes are 
 std::string Uploads::gate_name(const std::string& root) {
   const auto colon = root.find(':');
   if (colon == std::string::npos) return "file";
-  const std::string scheme = root.substr(0, colon);
-  if (root.compare(colon, 3, "://") != 0) return scheme;
+  if (root.compare(colon, 3, "://") != 0) return root.substr(0, colon);
   return root.substr(0, root.find('/', colon + 3));
 }
 

@@ -81,7 +81,7 @@ def test_retention(build, mlflow3, mlflow2, tmp_path, experiment):
     other = Scenario(build, tmp_path, mlflow2.uri)
     mark = other.mark()
     out = other.mlops("sync", "--to", other.uri, rc=None)
-    assert "removed by retention before this destination had them" in other.said(mark) and "mlops status" in out
+    assert "removed by retention before this destination had them" in other.said(mark) and "mlops stuck" in out
     other.check(experiment, s.id("new"), s.expected().points(s.counter, 1, 3))
     assert other.rest.by_uid(experiment, s.id("old")) is None, "of a run that is all gone nothing is made up"
 
