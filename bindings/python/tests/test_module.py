@@ -66,7 +66,8 @@ def test_typed(tmp_path):
 
 def pyright(*words, folder):
     done = subprocess.run([sys.executable, "-m", "pyright", "--pythonpath", sys.executable, "--outputjson", *words],
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder)
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder,
+                          env={**os.environ, "PYTHONPATH": str(PACKAGE.parent)})  # it passes over a virtual environment's own
     try:
         return json.loads(done.stdout)
     except json.JSONDecodeError:
