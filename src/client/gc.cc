@@ -58,11 +58,7 @@ class Collector {
     Result<std::vector<drain::SlotInfo>> slots = drain::find_slots(root_);
     if (!slots.ok()) return slots.status();
     Result<std::vector<KnownDestination>> destinations = known_destinations(root_);
-    if (destinations.ok()) {
-      known_ = std::move(*destinations);  // for words only: what may go is proved by the ledgers
-    } else {
-      report_.notes.push_back(destinations.status().to_string());
-    }
+    if (destinations.ok()) known_ = std::move(*destinations);  // for words only; each slot's Proof says what is wrong
     if (Status s = look_at_runs(); !s.ok()) return s;
     for (const drain::SlotInfo& slot : *slots) {
       if (Status s = look_at_slot(slot); !s.ok()) return s;
