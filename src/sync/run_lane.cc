@@ -26,6 +26,7 @@ RunLane::RunLane(Shared* shared, ledger::Lane state, DeadMarks dead)
       parent_backoff_(std::min<std::int64_t>(shared->backoff_first.count(), 50),
                       std::min<std::int64_t>(shared->backoff_most.count(), 30'000)) {
   needs_proof_ = !state_.server_id.empty();
+  if (needs_proof_) late_until_ms_ = base::steady_ms() + shared_->backoff_first.count();
   if (state_.creating) lookups_left_ = 3;
 }
 
@@ -152,6 +153,7 @@ Outcome RunLane::settle(const Answer& answer) {
   }
   shared_->retries.fetch_add(1, std::memory_order_relaxed);
   needs_proof_ = !state_.server_id.empty();
+  late_until_ms_ = base::steady_ms() + shared_->backoff_first.count();
   ++doubtful_;
   return wait(backoff_.next(answer.retry_after_ms), answer);
 }
@@ -262,12 +264,15 @@ Outcome RunLane::step(Remote& remote) {
     gathered = gather();
     if (!gathered.ok()) return local(gathered);
   }
-  if (window_.ends && models_left()) {
-    if (window_.begin == window_.end_seq) {
-      if (!models_let_end(remote, &out)) return out;
-    } else {  // what stands before the end does not wait with it
+  const std::int64_t late_ms = late_until_ms_ - base::steady_ms();
+  if (window_.ends && (late_ms > 0 || models_left())) {
+    if (window_.begin != window_.end_seq) {  // what stands before the end does not wait with it
       window_.ends = false;
       window_.end = window_.end_seq;
+    } else if (late_ms > 0) {
+      return wait(late_ms, Answer());
+    } else if (!models_let_end(remote, &out)) {
+      return out;
     }
   }
   Answer sent = window_.lifecycle ? send(remote) : while_active(remote, *row, [&] { return send(remote); });

@@ -7,6 +7,9 @@
 // in the form that this server takes twice. A window that did not go through is gathered again from the cursor: nothing
 // half done is kept in memory. The ledger is written before a create and after each confirmed window.
 //
+// The run's state is the server's last writer's, and a request that was given up (its sender killed, its answer lost)
+// may still be on its way: the run's end waits as long as the first backoff from such a moment on.
+//
 // One thread at a time.
 #pragma once
 
@@ -121,6 +124,7 @@ class RunLane final : public Lane {
   std::uint64_t resend_points_ = 0;        // as many points from here on may be there already
   int model_lookups_left_ = 0;             // the same of a logged model's create
   base::Uid looked_for_;                   // that model
+  std::int64_t late_until_ms_ = 0;         // before it, a request that was given up may still reach the server
   std::int64_t wait_ms_ = 0;               // what a part of a window waits for, without a request
   std::vector<std::string> model_ids_;     // of the window's model metrics
   std::vector<base::Uid> pending_models_;  // ended, not finalized

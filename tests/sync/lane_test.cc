@@ -3,6 +3,7 @@
 
 #include <cstdlib>
 #include <random>
+#include <thread>
 
 #include "rig.h"
 
@@ -221,6 +222,23 @@ TEST(Lane, AResumedRunIsReopenedAndEndsOnce) {
   EXPECT_EQ(only(rig).status, "FINISHED");
   EXPECT_EQ(only(rig).end_ms, 5'002);
   EXPECT_TRUE(rig.disk.state().lanes.at(uid(1)).ended);
+}
+
+TEST(Lane, ALateRequestOfAnEarlierDelivererDoesNotReopenTheRun) {
+  Rig rig(Server::Age::v3_17);
+  auto writer = rig.buffer->write(uid(1));
+  writer.start("e", "n").points(series("a", 0, 10));
+  ASSERT_TRUE(rig.deliver().ok());
+  writer.end(RunStatus::killed, 1);
+  EngineOptions options = rig.options();
+  options.backoff_first = Millis(400);
+  std::unique_ptr<Engine> next = rig.start(options);
+  std::this_thread::sleep_for(Millis(50));
+  Client late(&rig.server, 1);
+  ASSERT_TRUE(late.update_run(only(rig).id, RunStatus::running, 0, "").status.ok());
+  ASSERT_TRUE(next->wait_idle(Millis(10'000)).ok());
+  next->stop(Millis(1'000));
+  EXPECT_EQ(only(rig).status, "KILLED");
 }
 
 TEST(Lane, AnotherGenerationIsProvedAgainAndNothingIsDoubled) {
