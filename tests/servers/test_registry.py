@@ -15,7 +15,7 @@ import uuid
 import pytest
 
 from proxy import FaultProxy, drop_response, lose_request
-from scenario import Scenario
+from scenario import Scenario, peak_mib
 from servers import ROOT
 
 OFFICIAL = """
@@ -278,7 +278,7 @@ def test_versions_through_kills_and_lost_answers(build, server, tmp_path, name):
             lost.add(request.index)
             return drop_response() if len(lost) % 4 else lose_request()
 
-    chance = random.Random(7)
+    chance, peak = random.Random(7), 0
     with FaultProxy(server.uri, rule=rule) as proxy:
         for _ in range(kills):
             going = s.start_mlops("sync", "--to", proxy.uri)
@@ -286,10 +286,14 @@ def test_versions_through_kills_and_lost_answers(build, server, tmp_path, name):
             wanted = before + chance.randrange(5, 60 if count > 500 else 25)
             while going.poll() is None and len(proxy.log) < wanted and time.monotonic() < until:
                 time.sleep(0.005)
+            if going.poll() is None:
+                peak = max(peak, peak_mib(going))
             going.send_signal(signal.SIGKILL)
             going.wait()
         s.mlops("sync", "--to", proxy.uri, seconds=1800)
-    assert lost
+    idle = s.idle_mib()
+    print(f"{len(lost)} answers lost, {peak - idle:.1f} MiB above idle")
+    assert lost and peak - idle <= 20
     versions = official(s.uri, name)[name]["versions"]
     assert len(versions) == count
     assert [versions[str(n)]["source"] for n in range(1, count + 1)] == [f"s3://bucket/{n}" for n in range(1, count + 1)]
