@@ -1,6 +1,7 @@
 // RegistryLane: what each verb does on the server, and how it is known to have been done.
 #include <algorithm>
 #include <optional>
+#include <thread>
 #include <utility>
 
 #include "base/base.h"
@@ -16,6 +17,7 @@ namespace {
 
 constexpr std::string_view kUid = "uid:";
 constexpr char kOvertaken[] = "somebody moved it at the same moment: ";
+constexpr Millis kSettleTime{100};
 constexpr std::int64_t kForeignMs = 60'000;  // how long the version of another process's intent is waited for
 
 bool absent(const mlflow::Answer& answer) { return answer.status.code() == StatusCode::not_found; }
@@ -262,6 +264,11 @@ RegistryLane::Answer RegistryLane::read_alias(Remote& remote, const model::Inten
   return answer;
 }
 
+/// Whoever looked at an alias before our write has written by then.
+void RegistryLane::let_others_finish() const {
+  std::this_thread::sleep_for(std::min(kSettleTime, shared_->backoff_first));
+}
+
 RegistryLane::Tried RegistryLane::change_alias(Remote& remote, Entry* entry) {
   const model::Intent& i = entry->intent;
   mlflow::Registry& registry = remote.registry();
@@ -283,6 +290,7 @@ RegistryLane::Tried RegistryLane::change_alias(Remote& remote, Entry* entry) {
       call([&] { return sets ? registry.set_alias(i.model, i.key, version) : registry.delete_alias(i.model, i.key); });
   if (answer.verdict != Verdict::ok) return settle(entry, answer);
   if (conditional && sets) {  // as in promote
+    let_others_finish();
     const Answer read = read_alias(remote, i, &now);
     if (read.verdict != Verdict::ok) return settle(entry, read);
     if (now != version) return condition_failed(entry, kOvertaken + stands_for(i.key, now));
@@ -348,8 +356,8 @@ RegistryLane::Tried RegistryLane::promote(Remote& remote, Entry* entry) {
   const std::string& from = entry->result.from;
   if (to == from) return done(entry);
   const std::string key = std::string(mlflow::kPromotionTag) + i.uid.hex();
-  // No server compares and sets. So the alias is looked at right before its write and right after: of two who move it
-  // at once, the one who was overwritten says so.
+  // No server compares and sets. So the alias is looked at right before its write, and a moment after it: of two who
+  // move it at once, the one who was overwritten says so.
   const bool conditional = i.only_if_absent || !i.only_if_version.empty() || i.verb == Verb::rollback;
   const auto overtaken = [&](bool written) -> std::optional<Tried> {
     std::string now;
@@ -369,6 +377,7 @@ RegistryLane::Tried RegistryLane::promote(Remote& remote, Entry* entry) {
   answer = call([&] { return registry.set_alias(i.model, i.key, to); });
   if (answer.verdict != Verdict::ok) return settle(entry, answer);
   if (conditional) {
+    let_others_finish();
     if (std::optional<Tried> lost = overtaken(true)) return *lost;
   }
   return done(entry);
