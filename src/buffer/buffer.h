@@ -104,7 +104,12 @@ class Reader {
   virtual Result<FileRow> file(const Uid& name) const = 0;
   /// The run's artifact records that retention has left, in order.
   virtual Result<std::vector<ArtifactRow>> artifacts(const Uid& run) const = 0;
+  /// Every run's records of logged models (model, model_end, model_metric, model_change), those that retention removed
+  /// too, by run and seq.
+  virtual Result<std::vector<Record>> models() const = 0;
 };
+/// Whether models() has records of this kind.
+bool tells_of_model(model::OpKind kind);
 /// Another process's database; `scratch` is a folder for the secondary's own files (removed by the destructor).
 Result<std::unique_ptr<Reader>> open_secondary(const std::string& slot_dir, const std::string& scratch);
 
