@@ -198,6 +198,17 @@ struct SlotCounters {
 };
 std::string encode_summary(const Identity& identity, const SlotCounters& counters,
                            const std::vector<SummaryEntry>& runs);
+/// The same, run by run: no copy of all of them is made.
+class SummaryEncoder {
+ public:
+  /// `runs`: how many there will be.
+  SummaryEncoder(const Identity& identity, const SlotCounters& counters, std::size_t runs);
+  void add(const model::RunRow& row, const std::vector<MetricRow>& metrics);
+  std::string take();
+
+ private:
+  std::string body_;
+};
 Status decode_summary(std::string_view bytes, Identity* identity, SlotCounters* counters,
                       std::vector<SummaryEntry>* runs);
 

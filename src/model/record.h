@@ -52,7 +52,7 @@ enum class OpKind : std::uint8_t {
                       // number: step, time: the point's; pairs: the dataset (model/dataset.h)
   model_change = 18,  // of a logged model; parent: its uid, number: 1 it is deleted, pairs: params and tags that are
                       // new and tags that are gone (model/logged_model.h)
-  output = 19,  // a logged model that the run made; parent: its uid, number: step
+  output = 19,        // a logged model that the run made; parent: its uid, number: step
 };
 inline constexpr OpKind kLastOpKind = OpKind::output;
 

@@ -155,16 +155,3 @@ def test_bad_input_promises_nothing():
             getattr(mlops, name)()
     with pytest.raises(NotImplementedError, match="loaded and run"):
         mlops.pyfunc.load_model("x")
-
-
-def test_image():
-    numpy = pytest.importorskip("numpy")
-    pytest.importorskip("PIL")
-    picture = mlops.Image(numpy.array([[0, 255], [7, 8]]))
-    assert picture.size == (2, 2) and picture.to_array().tolist() == [[0, 255], [7, 8]] and picture.to_list() == [0, 255, 7, 8]
-    assert mlops.Image(numpy.ones((1, 2, 3)) / 2).to_array().tolist() == [[[127] * 3] * 2]
-    picture.resize((4, 6)).save("p.png")
-    assert mlops.Image("p.png").size == (4, 6) and mlops.Image([[1, 2]]).to_pil().mode == "L"
-    with mlops.start_run() as run:
-        mlops.log_image(picture, "p.png")
-    assert [f.path for f in MlflowClient().list_artifacts(run.info.run_id)] == ["p.png"]

@@ -231,6 +231,26 @@ def test_a_roots_models_and_versions_are_delivered_later(root, tmp_path):
         server.stop()
 
 
+def test_image_is_mlflows(tmp_path):
+    python("mlflow3", """
+import mlflow, mlops, numpy
+seen = []
+for module in (mlflow, mlops):
+    picture = module.Image(numpy.array([[0, 255], [7, 8]]))
+    picture.resize((4, 6)).save(module.__name__ + ".png")
+    again = module.Image(module.__name__ + ".png")
+    colours = module.Image(numpy.ones((1, 2, 3)) / 2)
+    seen.append((picture.size, picture.to_list(), picture.to_array().tolist(), again.size, again.to_list(), colours.to_list(),
+                 module.Image(picture.to_pil()).to_pil().mode, module.Image([[1, 2]]).to_list()))
+assert seen[0] == seen[1], seen
+mlops.set_tracking_uri("mlops:root")
+with mlops.start_run() as run:
+    mlops.log_image(picture, "p.png")
+[file] = mlops.MlflowClient().list_artifacts(run.info.run_id)
+assert mlops.Image(mlops.artifacts.download_artifacts(run_id=run.info.run_id, artifact_path=file.path)).to_list() == picture.to_list()
+""", cwd=tmp_path)
+
+
 def test_the_stores_own_share_of_a_point(tmp_path):
     """≤ 5 µs by the issue; here only that nothing of another order of magnitude has crept in, on a busy machine."""
     done = python("mlflow3", """
