@@ -1,6 +1,5 @@
-// deliver: `mlops sync`. The same engine as inside a trainer, over every slot of a root: free slots are taken over
-// (what dead processes left is collected first) and given back when nothing waits; slots of living processes are read
-// as secondaries, those of another node by what is published there.
+// deliver: `mlops sync`. The same engine as inside a trainer, over every slot of a root. Slots that are taken over are
+// given back when nothing waits.
 #include "mlops/delivery.h"
 
 #include <sys/stat.h>
@@ -15,10 +14,8 @@
 
 #include "base/base.h"
 #include "base/place.h"
-#include "buffer/outbox.h"
-#include "client/attached_files.h"
 #include "client/core.h"
-#include "client/delivery_target.h"
+#include "client/delivery_slot.h"
 #include "client/lifecycle.h"
 #include "client/remotes.h"
 #include "client/slot_count.h"
@@ -26,48 +23,12 @@
 #include "drain/slot.h"
 #include "ledger/ledger.h"
 #include "sync/engine.h"
-#include "sync/turnstile.h"
-#include "view/view.h"
 
 namespace mlops::client {
 
-Result<Target> find_target(const std::string& given_root, const std::string& to, const Credentials& credentials,
-                           Purpose purpose, const char* option) {
-  const Environment environment = read_environment();
-  Target target;
-  Result<std::string> root = resolve_root(given_root, environment);
-  if (!root.ok()) return root.status();
-  target.root = *root;
-  if (!base::exists(target.root)) {
-    return Status(StatusCode::not_found, "there is no buffer at " + target.root + ": give --root, or set MLOPS_HOME");
-  }
-  Result<std::string> uri = resolve_uri(to, environment, target.root);
-  if (!uri.ok()) return uri.status();
-  if (uri->empty()) {
-    Result<std::vector<KnownDestination>> known = known_destinations(target.root);
-    if (!known.ok()) return known.status();
-    std::string words;
-    const KnownDestination* one = only_one(*known, purpose == Purpose::delivers, &words);
-    if (one == nullptr) {
-      return Status(StatusCode::invalid_argument,
-                    words + ": give " + option + " URI or NAME, or set MLFLOW_TRACKING_URI");
-    }
-    target.destination = one->destination;
-  } else {
-    target.destination = destination_of(target.root, *uri);
-  }
-  target.credentials = credentials_from_environment(credentials);
-  return target;
-}
-
 namespace {
 
-constexpr Millis kOpenPatience{20'000};
-constexpr std::int64_t kAskMs = 1'000;
-constexpr std::int64_t kPublishMs = 5'000;  // for a living owner on another node to publish what this deliverer lacks
-constexpr int kAtOnce = 8;                  // requests to the server, over all slots
-constexpr int kFilesAtOnce = 4;             // artifacts on their way, over all slots
-constexpr std::size_t kWideEngines = 4;     // slots with several connections each; one will do for those beyond
+constexpr std::size_t kWideSlots = 4;  // with several connections each; one will do for those beyond
 
 std::int64_t written_at(const std::string& path) {
   struct stat st{};
@@ -80,39 +41,12 @@ std::int64_t changed_at(const std::string& dir, const std::string& destination) 
   return std::max(written_at(dir + "/lock"), written_at(dir + "/delivery/" + destination + "/ledger"));
 }
 
-/// One slot that deliver works on. Either owned (drain) or read beside its living owner (control).
-struct Work {
-  std::string dir;
-  std::unique_ptr<drain::Drain> drain;
-  std::string local;  // where the owner's control page is; empty: on another node
-  base::Mapping control;
-  std::shared_ptr<buffer::Reader> reader;
-  std::unique_ptr<sync::Engine> engine;
-  std::function<std::uint64_t()> durable_beat;
-  std::uint64_t asked_beat = 0;  // when the engine was last asked what is new
-  std::int64_t asked_at = 0;
-  bool idle = false;                  // it had nothing left of that beat
-  bool makes_ledger = false;          // there was none when we came
-  std::uint64_t points_at_start = 0;  // delivered before we came
-  std::uint64_t files_at_start = 0, file_bytes_at_start = 0;
-  std::int64_t blocked_since = 0;
-  std::int64_t lacking_since = 0;  // all that is published is delivered, and more is said to be there
-
-  ~Work() { close(Millis(2'000)); }
-  void close(Millis deadline) {
-    if (engine != nullptr) engine->stop(deadline);
-    if (drain != nullptr) drain->on_beat({});  // it wakes the engine
-    engine.reset();
-    if (drain != nullptr) drain->close(deadline).ignore();
-    drain.reset();
-    reader.reset();
-  }
-};
-
 class Deliverer {
+  using Works = std::map<std::string, std::unique_ptr<DeliverySlot>>;  // by folder
+
  public:
   Deliverer(const DeliverOptions& options, Target target)
-      : options_(options), target_(std::move(target)), start_(base::steady_ms()) {}
+      : share_(options, std::move(target)), options_(share_.options), target_(share_.target) {}
 
   Result<DeliverReport> run() {
     if (options_.dry_run) return count_only();
@@ -123,7 +57,7 @@ class Deliverer {
     install_delivery_lifecycle();
     Result<base::Placing> placing = prepare_root(target_.root);
     if (!placing.ok()) return placing.status();
-    placing_ = *placing;
+    share_.placing = *placing;
     Result<std::vector<KnownDestination>> known = known_destinations(target_.root);
     if (!known.ok()) return known.status();
     is_new_ = !options_.follow && std::none_of(known->begin(), known->end(), [this](const KnownDestination& k) {
@@ -135,45 +69,37 @@ class Deliverer {
         if (Status s = look_for_slots(); !s.ok()) return s;
         next_look = base::steady_ms() + 500;
       }
-      Work* busy = nullptr;
+      DeliverySlot* busy = nullptr;
       const bool idle = step(&busy);
       if (base::steady_ms() >= next_report) {
         report_progress();
         next_report = base::steady_ms() + 200;
       }
-      if (stopped()) break;
+      if (share_.stopped()) break;
       if (idle && !options_.follow && doubted_.empty()) break;
       // While an engine works, it says when it is done; looking on costs CPU.
-      if (busy == nullptr || busy->engine->wait_idle(Millis(100)).code() != StatusCode::deadline_exceeded)
+      if (busy == nullptr || busy->engine()->wait_idle(Millis(100)).code() != StatusCode::deadline_exceeded)
         std::this_thread::sleep_for(std::chrono::milliseconds(20));
     }
     return finish();
   }
 
  private:
-  bool stopped() const {
-    if (options_.stop != nullptr && options_.stop->load(std::memory_order_relaxed)) return true;
-    return options_.deadline.count() > 0 && base::steady_ms() - start_ >= options_.deadline.count();
-  }
-
   Status look_for_slots() {
     Result<std::vector<drain::SlotInfo>> slots = drain::find_slots(target_.root);
     if (!slots.ok()) return slots.status();
     // Slots that are attached first: what is left in their journals is known before the owner's slot ends the run.
     std::stable_partition(slots->begin(), slots->end(),
-                          [this](const drain::SlotInfo& slot) { return attached_.any(slot.dir); });
+                          [this](const drain::SlotInfo& slot) { return share_.attached.any(slot.dir); });
     for (const drain::SlotInfo& slot : *slots) {
-      if (placing_.network) doubt(slot);
+      if (share_.placing.network) doubt(slot);
       const auto known = works_.find(slot.dir);
       if (known != works_.end()) {
         // Its owner died: from a reader beside it we become the one who collects what it left. Or it is another one.
-        const bool reads = known->second->drain == nullptr;
-        if (reads && (!slot.alive || base::local_half(slot.dir).value_or("") != known->second->local)) {
-          close(known->second.get());
-          works_.erase(known);
-        } else {
-          continue;
-        }
+        const DeliverySlot& work = *known->second;
+        const bool another = base::local_half(slot.dir).value_or("") != work.owners_place();
+        if (work.owned() || (slot.alive && !another)) continue;
+        give_back(known);
       }
       const auto settled = settled_.find(slot.dir);
       if (settled != settled_.end() && !slot.alive && settled->second == changed_at(slot.dir, target_.destination.name))
@@ -204,11 +130,8 @@ class Deliverer {
 
   // A slot that cannot be opened is left for the next look, and its reason is reported.
   void take(const drain::SlotInfo& info) {
-    auto work = std::make_unique<Work>();
-    work->dir = info.dir;
-    Status s = info.alive ? read_beside(work.get()) : own(work.get());
-    if (s.code() == StatusCode::unavailable && work->drain == nullptr) s = read_beside(work.get());  // taken meanwhile
-    if (s.ok()) s = start_engine(work.get());
+    auto work = std::make_unique<DeliverySlot>(&share_, info.dir);
+    const Status s = work->open(info.alive, works_.size() < kWideSlots ? sync::EngineOptions().max_connections : 1);
     if (s.code() == StatusCode::not_found && info.alive) return;  // nothing buffered there yet
     if (!s.ok()) {
       problems_[info.dir] = Status(s.code(), info.dir + ": " + std::string(s.message()));
@@ -220,167 +143,25 @@ class Deliverer {
       return;
     }
     problems_.erase(info.dir);
-    if (work->drain != nullptr && left_alone_.ok()) left_alone_ = work->drain->stats().journals;
+    if (left_alone_.ok()) left_alone_ = work->journals();
     works_[info.dir] = std::move(work);
   }
 
-  Status own(Work* work) {
-    Result<std::unique_ptr<drain::Slot>> slot = drain::acquire_slot_at(work->dir, placing_);
-    if (!slot.ok()) return slot.status();
-    drain::DrainOptions options;
-    options.root = target_.root;
-    options.publish = false;
-    options.end_dead_runs = options_.end_dead_runs;
-    work->drain = drain::Drain::start(std::move(*slot), nullptr, options);
-    // A flush opens the database, and says at once why it cannot be opened or written.
-    const std::int64_t open_until = base::steady_ms() + kOpenPatience.count();
-    const std::int64_t patience = base::steady_ms() + 2'000;  // a living child of a dead process may stay on
-    for (;;) {
-      const Status s = work->drain->flush(Level::durable, Millis(200));
-      const bool more_time = base::steady_ms() < open_until && !stopped();
-      if (s.code() == StatusCode::deadline_exceeded && more_time) continue;
-      if (!s.ok()) return s;
-      if (work->drain->settled() || base::steady_ms() >= patience || stopped()) break;
-      std::this_thread::sleep_for(std::chrono::milliseconds(2));
-    }
-    Result<std::shared_ptr<buffer::Reader>> reader = work->drain->reader(Millis(200));
-    if (!reader.ok()) return reader.status();
-    work->reader = *reader;
-    return {};
-  }
-
-  Status read_beside(Work* work) {
-    const Result<std::string> local = base::local_half(work->dir);
-    if (!local.ok() && local.status().code() == StatusCode::unavailable && placing_.network) return read_outbox(work);
-    if (!local.ok()) return local.status();
-    work->local = *local;
-    Result<base::Mapping> control = drain::open_control(work->dir);
-    if (!control.ok()) return control.status();
-    work->control = std::move(*control);
-    Result<std::unique_ptr<buffer::Reader>> reader = view::open_beside(work->dir);
-    if (!reader.ok()) {
-      return reader.status().code() == StatusCode::not_found || !base::exists(work->dir + "/summary")
-                 ? Status(StatusCode::not_found, "no database yet")
-                 : reader.status();
-    }
-    work->reader = std::move(*reader);
-    return {};
-  }
-
-  Status read_outbox(Work* work) {
-    Result<std::unique_ptr<buffer::OutboxReader>> opened = buffer::open_outbox(work->dir, false);
-    if (!opened.ok()) return opened.status();
-    const std::shared_ptr<buffer::OutboxReader> outbox = std::move(*opened);
-    work->reader = outbox;
-    work->durable_beat = [outbox] {
-      outbox->refresh().ignore();
-      return outbox->newest();
-    };
-    return {};
-  }
-
-  Status start_engine(Work* work) {
-    sync::EngineOptions options;
-    options.slot_dir = work->dir;
-    options.destination = target_.destination;
-    options.credentials = target_.credentials;
-    options.reader = work->reader;
-    options.turnstile = turnstile_;
-    options.upload_turnstile = upload_turnstile_;
-    options.env = environment_variable;
-    options.says_trouble = options_.log_trouble;
-    if (works_.size() >= kWideEngines) options.max_connections = 1;
-    if (work->drain != nullptr) {
-      drain::Drain* drain = work->drain.get();
-      options.durable_beat = [drain] { return drain->durable_beat(); };
-    } else if (work->local.empty()) {
-      options.durable_beat = work->durable_beat;
-    } else {
-      const auto* control = reinterpret_cast<const journal::Control*>(work->control.data());
-      buffer::Reader* reader = work->reader.get();
-      options.durable_beat = [control, reader]() -> std::uint64_t {
-        // What was fsynced of another database says nothing of this one.
-        const buffer::Identity identity = reader->identity();
-        if (!std::equal(identity.uid.bytes.begin(), identity.uid.bytes.end(), control->buffer_uid)) return 0;
-        return control->durable_beat.load(std::memory_order_acquire);
-      };
-    }
-    work->durable_beat = options.durable_beat;
-    options.experiment_of = [this](const base::Uid& run) { return drain::experiment_of(target_.root, run); };
-    options.files_elsewhere = [this, dir = work->dir](const base::Uid& run) { return attached_.wait_for(dir, run); };
-    Result<ledger::Ledger::Snapshot> before = ledger::Ledger::read(work->dir, target_.destination.name);
-    work->makes_ledger = before.status().code() == StatusCode::not_found;
-    if (before.ok()) {
-      for (const auto& [uid, lane] : before->lanes) work->points_at_start += lane.delivered;
-      for (const auto& [uid, place] : before->artifacts) {
-        work->files_at_start += place.files;
-        work->file_bytes_at_start += place.bytes;
-      }
-    }
-    Result<std::unique_ptr<sync::Engine>> engine = sync::Engine::start(std::move(options));
-    if (!engine.ok()) return engine.status();
-    work->engine = std::move(*engine);
-    if (work->drain != nullptr) {
-      sync::Engine* raw = work->engine.get();
-      work->drain->on_beat([raw] { raw->wake(); });
-    }
-    return {};
-  }
-
-  // The whole destination has waited for a person (credentials, another server) for three seconds.
-  static bool needs_somebody(Work* work) {
-    const LaneState state = work->engine->health().state;
-    if (state != LaneState::auth_blocked && state != LaneState::parked) {
-      work->blocked_since = 0;
-      return false;
-    }
-    const std::int64_t now = base::steady_ms();
-    if (work->blocked_since == 0) work->blocked_since = now;
-    return now - work->blocked_since > 3'000;
-  }
-
-  // Asking costs the engine a look at all its rows: only after a new beat, and once a second.
-  static bool is_done(Work* work) {
-    const std::uint64_t beat = work->durable_beat();
-    const std::int64_t now = base::steady_ms();
-    if (beat != work->asked_beat || now - work->asked_at >= kAskMs) {
-      work->asked_beat = beat;
-      work->asked_at = now;
-      work->idle = false;
-      if (work->drain == nullptr) work->engine->wake();
-    }
-    if (!work->idle) work->idle = work->engine->wait_idle(Millis(0)).ok();
-    if (!work->idle || work->drain != nullptr || !work->local.empty()) return work->idle;
-    // What another node's process has not published (any more) it publishes when it sees that somebody lacks it.
-    if (work->engine->health().waiting == 0) {
-      work->lacking_since = 0;
-      return true;
-    }
-    if (work->lacking_since == 0) work->lacking_since = now;
-    return now - work->lacking_since > kPublishMs;
-  }
-
   // True when nothing more can be done now; else *busy is an engine at work.
-  bool step(Work** busy) {
+  bool step(DeliverySlot** busy) {
     bool idle = true;
     for (auto it = works_.begin(); it != works_.end();) {
-      Work* work = it->second.get();
-      if (!is_done(work)) {
-        if (!options_.follow && needs_somebody(work)) {
-          ++it;
-          continue;
+      DeliverySlot* work = it->second.get();
+      if (!work->is_done()) {
+        if (options_.follow || !work->needs_somebody()) {
+          idle = false;
+          if (*busy == nullptr) *busy = work;
         }
-        idle = false;
-        if (*busy == nullptr) *busy = work;
         ++it;
-        continue;
-      }
-      const bool alone = work->drain != nullptr && work->drain->settled();
-      if (options_.follow && alone) {  // give the slot back: the next process may want it
-        const std::string dir = work->dir;
-        close(work);
+      } else if (options_.follow && work->settled()) {  // the next process may want it
+        const std::string dir = it->first;
+        it = give_back(it);
         settled_[dir] = changed_at(dir, target_.destination.name);
-        it = works_.erase(it);
       } else {
         ++it;
       }
@@ -388,38 +169,18 @@ class Deliverer {
     return idle;
   }
 
-  void close(Work* work) {
+  Works::iterator give_back(Works::iterator at) {
     DeliverReport last;
-    add_to_report(work, &last);
+    std::uint64_t intents = 0;
+    at->second->add_to(&last, &intents);
     closed_.points += last.points;
     closed_.files += last.files;
     closed_.file_bytes += last.file_bytes;
     closed_.requests += last.requests;
     closed_.retries += last.retries;
-    left_[work->dir] = {last, work->engine != nullptr ? work->engine->progress().total : 0};
-    work->close(Millis(3'000));
-  }
-
-  void add_to_report(Work* work, DeliverReport* report) {
-    if (work->engine == nullptr) return;
-    const DestinationHealth health = work->engine->health();
-    const DeliverProgress progress = work->engine->progress();
-    if (work->engine->is_deliverer()) {
-      report->points += health.delivered - std::min(health.delivered, work->points_at_start);
-      report->files += health.files_delivered - std::min(health.files_delivered, work->files_at_start);
-      report->file_bytes +=
-          health.file_bytes_delivered - std::min(health.file_bytes_delivered, work->file_bytes_at_start);
-      report->requests += health.requests;
-      report->retries += health.retries;
-    }
-    report->runs += progress.runs_total;
-    report->dead_letters += health.dead_letters;
-    report->waiting += health.waiting;
-    report->files_waiting += health.files_waiting;
-    report->file_bytes_waiting += health.file_bytes_waiting;
-    report->parked += work->engine->parked();
-    intents_ += work->engine->intents_waiting();
-    if (report->status.ok()) report->status = health.last_error;
+    left_[at->first] = {last, at->second->engine()->progress().total};
+    at->second->close(Millis(3'000));
+    return works_.erase(at);
   }
 
   void report_progress() {
@@ -427,7 +188,7 @@ class Deliverer {
     DeliverProgress sum;
     std::uint64_t waiting = 0;
     for (const auto& [dir, work] : works_) {
-      const DeliverProgress p = work->engine->progress();
+      const DeliverProgress p = work->engine()->progress();
       sum.total += p.total;
       sum.delivered += p.delivered;
       sum.files_total += p.files_total;
@@ -462,8 +223,7 @@ class Deliverer {
     report_progress();
     DeliverReport report = closed_;
     report.status = Status();
-    intents_ = 0;
-    for (auto& [dir, work] : works_) add_to_report(work.get(), &report);
+    for (const auto& [dir, work] : works_) work->add_to(&report, &report.intents_waiting);
     for (const auto& [dir, left] : left_) {
       if (works_.count(dir) != 0) continue;
       report.runs += left.report.runs;
@@ -480,16 +240,17 @@ class Deliverer {
       report.waiting += count.waiting;
       if (report.status.ok()) report.status = problem;
     }
-    report.intents_waiting = intents_;
     const Status last = report.status;
     report.status = Status();
-    if (report.waiting != 0 || report.parked != 0 || intents_ != 0 || report.files_waiting != 0) {
+    if (report.waiting != 0 || report.parked != 0 || report.intents_waiting != 0 || report.files_waiting != 0) {
       std::string words = std::to_string(report.waiting) + " points wait";
       if (report.files_waiting != 0) {
         words += ", " + std::to_string(report.files_waiting) + " files (" + std::to_string(report.file_bytes_waiting) +
                  " bytes) wait";
       }
-      if (intents_ != 0) words += ", " + std::to_string(intents_) + " registry writes wait (`mlops models pending`)";
+      if (report.intents_waiting != 0) {
+        words += ", " + std::to_string(report.intents_waiting) + " registry writes wait (`mlops models pending`)";
+      }
       if (report.parked != 0) words += ", " + std::to_string(report.parked) + " runs need somebody to act";
       if (!last.ok()) words += ": " + std::string(last.message());
       words += unreached;
@@ -508,7 +269,7 @@ class Deliverer {
   std::string end_works() {
     std::vector<std::string> made;
     for (const auto& [dir, work] : works_) {
-      if (work->makes_ledger && work->engine->is_deliverer()) made.push_back(dir);
+      if (work->made_ledger()) made.push_back(dir);
     }
     works_.clear();
     const std::string& name = target_.destination.name;
@@ -552,21 +313,16 @@ class Deliverer {
     return report;
   }
 
+  DeliveryShare share_;
   const DeliverOptions& options_;
-  Target target_;
-  base::Placing placing_;
-  std::int64_t start_;
-  const std::shared_ptr<sync::Turnstile> turnstile_ = std::make_shared<sync::Turnstile>(kAtOnce);
-  const std::shared_ptr<sync::Turnstile> upload_turnstile_ = std::make_shared<sync::Turnstile>(kFilesAtOnce);
-  AttachedFiles attached_{target_.destination.name};
-  std::map<std::string, std::unique_ptr<Work>> works_;
+  const Target& target_;
+  Works works_;
   std::map<std::string, std::int64_t> settled_;  // free slots with nothing left to do, and when they last changed
   struct Left {
     DeliverReport report;
     std::uint64_t total = 0;  // points in it
   };
   std::map<std::string, Left> left_;           // slots given back, as they were when last let go
-  std::uint64_t intents_ = 0;                  // registry writes that wait at the end
   DeliverReport closed_;                       // what was done in them, over all times
   std::map<std::string, std::string> leases_;  // of slots whose lock is free, as first seen
   std::set<std::string> doubted_;              // of them those whose owner may be dead

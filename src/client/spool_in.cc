@@ -123,8 +123,11 @@ class Incoming {
   void keep() { there_ = false; }
 
  private:
-  Status lock() {
-    return ::flock(fd_.get(), LOCK_EX | LOCK_NB) == 0 ? Status() : base::errno_status(errno, "lock", path_);
+  Status lock() {  // a sweeper that looks whether it is locked has it for a moment
+    while (::flock(fd_.get(), LOCK_EX) != 0) {
+      if (errno != EINTR) return base::errno_status(errno, "lock", path_);
+    }
+    return {};
   }
   std::string path_;
   base::Fd fd_;

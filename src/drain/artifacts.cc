@@ -5,6 +5,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <utility>
+
 #include "base/base.h"
 #include "base/file.h"
 
@@ -77,7 +80,7 @@ void Artifacts::look(const buffer::Buffer& buffer, bool known_runs) {
     const auto row = buffer.file(uid);
     if (row.ok()) {
       if (row->lost.empty()) spooler()->name(*row);
-    } else if (known_runs && unlocked(path)) {
+    } else if (known_runs) {
       orphans_.push_back(uid);
     }
   }
@@ -101,6 +104,11 @@ void Artifacts::sweep_contents(const buffer::Buffer& buffer) {
 
 void Artifacts::recovered(const buffer::Buffer& buffer, bool whole) {
   if (orphans_.empty()) return;
+  if (!std::exchange(unlocked_, true)) {  // only now: a file is there before its maker has locked it
+    const auto being_made = [this](const base::Uid& name) { return !unlocked(spool_.incoming(name)); };
+    orphans_.erase(std::remove_if(orphans_.begin(), orphans_.end(), being_made), orphans_.end());
+    return;
+  }
   buffer::Freed left;
   for (const base::Uid& name : orphans_) {
     if (whole && !waiting_.contains(name) && buffer.file(name).status().code() == StatusCode::not_found) {

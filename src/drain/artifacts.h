@@ -27,8 +27,8 @@ class Artifacts {
   /// The database was opened (again), its journals are about to be read. `known_runs`: it knows of any; one made anew
   /// does not, and then nothing is removed that it knows nothing of.
   Status opened(const buffer::Buffer& buffer, bool known_runs);
-  /// Everything published before `opened` is in the database: what was in the spool then without a lock and has no
-  /// record will never have one. `whole`: every journal could be read.
+  /// After a beat: everything published before it is in the database. What was in the spool when it was opened, had no
+  /// lock after one beat and no record after the next will never have one. `whole`: every journal could be read.
   void recovered(const buffer::Buffer& buffer, bool whole);
 
   bool anything() const { return !hashed_.empty(); }
@@ -63,7 +63,7 @@ class Artifacts {
   std::vector<buffer::FileRow> hashed_;                    // for the next beat
   std::vector<buffer::FileRow> written_;                   // for the next fsync
   std::vector<base::Uid> orphans_;                         // perhaps
-  bool looked_ = false, swept_ = false;
+  bool looked_ = false, swept_ = false, unlocked_ = false;
   std::uint64_t given_ = 0, done_ = 0, lost_ = 0;
 };
 

@@ -185,12 +185,16 @@ Status Worker::sync() {
   slot_->control()->durable_beat.store(upto, std::memory_order_release);
   MLOPS_POINT("drain.durable");
   artifacts_.synced();
-  if (sources_.synced()) {
-    dead_runs_open_ = true;
-    last_dead_ = 0;
-  }
+  let_journals_go();
   shared_->call_back();
   return {};
+}
+
+/// Everything is durable: journals that are finished go, and whose they were owns no run any more.
+void Worker::let_journals_go() {
+  if (!sources_.synced()) return;
+  dead_runs_open_ = true;
+  last_dead_ = 0;
 }
 
 /// A run that a dead process had RUNNING is KILLED at its last record, unless it was left open on purpose; one it was

@@ -243,6 +243,8 @@ void Worker::run() {
       if (s.ok() && durable_beat_ < beat_ && (a.durable || closing_ || base::steady_ms() - last_sync_ >= kFsyncMs)) {
         s = sync();
       }
+      // A journal in which there was nothing new brings no beat that would be synced.
+      if (s.ok() && beat_now && durable_beat_ >= beat_ && sources_.others()) let_journals_go();
       if (s.ok() && beat_now) s = evict();
       if (s.ok() && beat_now) s = make_room();
       if (!s.ok()) {

@@ -48,6 +48,7 @@ class Worker {
   void take(Source* source, std::size_t most, bool* more);
   void end_dead_runs();
   Status sync();
+  void let_journals_go();
   buffer::Drops drops() const;
   void say_drops(const buffer::Drops& drops);
 

@@ -1,5 +1,7 @@
 // The drain's part of artifacts: rows for what came in, room made for what wants in, nothing removed that is not
 // delivered, and the database failing in between.
+#include "drain/artifacts.h"
+
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -110,6 +112,32 @@ TEST(Artifacts, LeftoversGoAndLockedOnesStay) {
   std::size_t contents = 0;
   for (const auto& entry : fs::directory_iterator(spool.dir())) contents += entry.is_regular_file();
   EXPECT_EQ(contents, 1u);
+}
+
+TEST(Artifacts, AFileThatIsBeingMadeIsNoLeftover) {
+  Folder root;
+  auto rig = Rig::open(root.path);
+  rig->start_run("r");
+  const std::string dir = rig->dir;
+  ASSERT_TRUE(rig->close().ok());
+  const buffer::Spool spool(dir);
+  fs::create_directories(spool.in());
+  const std::string path = spool.incoming(base::Uid::random());
+  std::ofstream(path) << "ha";  // made, and its maker has not come to the lock yet
+  const auto slot = acquire_slot_at(dir);
+  ASSERT_TRUE(slot.ok());
+  const auto buffer = buffer::Buffer::open(dir);
+  ASSERT_TRUE(buffer.ok());
+  Artifacts artifacts(slot->get(), 0, [] {});
+  ASSERT_TRUE(artifacts.opened(**buffer, true).ok());
+  {
+    const auto lock = base::FileLock::try_lock(path);
+    ASSERT_TRUE(lock.ok());
+    artifacts.recovered(**buffer, true);
+  }
+  artifacts.recovered(**buffer, true);
+  artifacts.stop();
+  EXPECT_TRUE(fs::exists(path));
 }
 
 /// What a ledger says when a destination has all records of the runs and, with `files`, their artifacts.

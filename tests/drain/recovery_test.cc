@@ -172,6 +172,43 @@ TEST(Recovery, DeadRunsEndUnlessResumedOrAttached) {
   EXPECT_EQ((*reader)->run(resumed)->status, RunStatus::running);
 }
 
+TEST(Recovery, AJournalWithNothingNewHoldsNoRunOpen) {
+#if !defined(MLOPS_FAULTS)
+  GTEST_SKIP() << "the named kill points are compiled in with MLOPS_FAULTS only";
+#endif
+  // Killed before its first record, and killed when all of it was in the database.
+  for (const char* point : {"journal.payload:1", "drain.written:2"}) {
+    Folder root;
+    const std::string home = root.path + "/home";
+    const base::Uid dead = base::Uid::random();
+    {
+      auto rig = Rig::open(home);
+      rig->start_run("r", dead);
+      rig->log(rig->key(dead, "m"), 1, 1);
+      ASSERT_TRUE(rig->close().ok());  // without ending it: as if it had died
+    }
+    test::shared_words(root.path + "/words", 16);
+    const int status = test::wait_for(test::spawn("Trainer", {{"T_ROOT", home},
+                                                              {"T_WORDS", root.path + "/words"},
+                                                              {"T_RUN", base::Uid::random().hex()},
+                                                              {"T_MS", "60"},
+                                                              {"MLOPS_KILL_AT", point}}));
+    ASSERT_TRUE(WIFSIGNALED(status)) << point;
+    auto rig = Rig::open(home, {.with_writer = false});
+    ASSERT_NE(rig, nullptr);
+    ASSERT_EQ(base::list_dir(rig->dir + "/journal")->size(), 1u) << point;
+    for (int i = 0; i < 500 && !rig->drain->settled(); ++i) {
+      ASSERT_TRUE(rig->drain->flush(Level::durable, Millis(10'000)).ok());
+      ::usleep(10'000);
+    }
+    EXPECT_TRUE(rig->drain->settled()) << point;
+    auto reader = rig->drain->reader(Millis(1'000));
+    ASSERT_TRUE(reader.ok());
+    EXPECT_EQ((*reader)->run(dead)->status, RunStatus::killed) << point;
+    EXPECT_EQ(base::list_dir(rig->dir + "/journal")->size(), 0u) << point;
+  }
+}
+
 ledger::Lane lane_at(const base::Uid& run, const buffer::Identity& identity, std::uint64_t cursor) {
   ledger::Lane lane;
   lane.run = run;

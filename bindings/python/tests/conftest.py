@@ -3,6 +3,7 @@ its own; no test needs the source tree but through MLOPS_SOURCE."""
 
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import textwrap
@@ -13,6 +14,9 @@ import mlops
 
 HERE = pathlib.Path(__file__).resolve().parent
 SOURCE = HERE.parent.parent.parent
+
+# A shell starts what it puts into the background with Ctrl-C ignored, and programs inherit that; the tests send SIGINT.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
