@@ -69,6 +69,21 @@ class MLOPS_API LoggedModel {
   /// for hot loops: about 10 µs.
   Status log_metric(std::string_view name, double value, std::int64_t step = 0, const Dataset* dataset = nullptr,
                     std::int64_t time_ms = -1) noexcept;
+  /// The calls below are accepted when they return, like all logging to the model's run, and fail once that has ended
+  /// here. log_params: each key once; of another value the server's refusal is a dead letter (`mlops stuck`). At most
+  /// 100 params and 44,000 bytes a call.
+  Status log_params(const Pairs& params) noexcept;
+  Status set_tags(const Pairs& tags) noexcept;  ///< last one wins
+  Status delete_tag(std::string_view key) noexcept;
+  /// Of a model that Run::start_model made: a file as it is now, under `path` and its own name; every file below a
+  /// folder. As Run::log_artifact(s). failed_precondition in a process that did not make the model and joined its run
+  /// beside another one.
+  Status log_artifact(const std::string& file, std::string_view path = {}) noexcept;
+  Status log_artifacts(const std::string& folder, std::string_view path = {}) noexcept;
+  /// These are all files: READY on the server once they are there; false: UPLOAD_FAILED. The first one counts.
+  Status finalize(bool ready = true) noexcept;
+  /// MLflow's soft delete: out of sight, here and on the server, for good.
+  Status remove() noexcept;
 
   struct Impl;  // private to src/client
   explicit LoggedModel(std::shared_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}

@@ -75,6 +75,28 @@ struct ArtifactInfo {
   std::string file{};    ///< where they are at this moment; empty when lost
 };
 
+/// A point of a logged model, measured on a dataset where one is named.
+struct ModelMetric {
+  std::string name;
+  double value = 0;
+  std::int64_t step = 0, time_ms = 0;
+  std::string dataset{}, digest{};
+  std::string run_id{};  ///< ours, of the run that logged it
+};
+
+/// A logged model that was made in this root.
+struct ModelSummary {
+  std::string id;         ///< ours
+  std::string server_id;  ///< "m-…", of the first destination that has it; empty
+  std::string name, type;
+  std::string run_id, experiment;               ///< ours, of the run that made it
+  std::string status;                           ///< "PENDING", "READY", "FAILED"
+  std::int64_t created_ms = 0, updated_ms = 0;  ///< milliseconds since the epoch
+  bool deleted = false;
+  Pairs params, tags;                ///< by key
+  std::vector<ModelMetric> metrics;  ///< in the order in which they were logged
+};
+
 /// Columns of one metric in (step, time) order as logged; equal lengths.
 struct Series {
   std::vector<std::int64_t> step;
@@ -126,6 +148,9 @@ class MLOPS_API Reader {
                                     Damage* damage = nullptr) const;
   /// Artifacts of a run, in the order in which they were logged; those of evicted records are gone.
   Result<std::vector<ArtifactInfo>> artifacts(std::string_view run_id) const;
+  /// The logged models of this root, newest first; those of before this release are not known. Opens the database of
+  /// each slot.
+  Result<std::vector<ModelSummary>> models() const;
   /// What the last runs() had to leave out: slots whose runs cannot be listed (a damaged summary, one of a newer
   /// version), each with the reason.
   std::vector<Status> problems() const;

@@ -149,6 +149,15 @@ class MLOPS_API Run {
   /// promised; a file that cannot be read then leaves a model that is marked as failed, and the Status says which.
   Result<LoggedModel> log_model(std::string_view name, const std::vector<ModelFile>& files,
                                 const ModelInfo& info = {}) noexcept;
+  /// A model without files yet: PENDING until LoggedModel::finalize, also beyond the run's end, and an output of its
+  /// run only where log_model_output says so. Of `info` its type, params and tags are taken. For programs that write
+  /// a model's directory themselves; log_model does all of it.
+  Result<LoggedModel> start_model(std::string_view name, const ModelInfo& info = {}) noexcept;
+  /// A model of this run that was made before, perhaps by another process, by our id (32 hex); whether it is there is
+  /// not asked. `name`: for messages.
+  Result<LoggedModel> logged_model(std::string_view id, std::string_view name = {}) const noexcept;
+  /// The run made this model, at `step`, 0 or more. log_model says so by itself.
+  Status log_model_output(const LoggedModel& model, std::int64_t step = 0) noexcept;
 
   /// Ends the run; later calls fail, later points are dropped as `closed`. In an attached process and a forked
   /// child: detaches, status ignored. Accepted at once; blocks no longer than RunOptions::end_deadline for *durable*.

@@ -60,7 +60,9 @@ class OwnBuffer final : public StoreFace<Buffer> {
         record.seq = op.seq;
         record.beat = beat.beat;
         record.op = op.op;
-        batch.put(record_key(uid, op.seq), encode_op_record(record));
+        const std::string bytes = encode_op_record(record);
+        batch.put(record_key(uid, op.seq), bytes);
+        if (tells_of_model(op.op.kind)) batch.put(model_key(uid, op.seq), bytes);
         if (op.op.kind == model::OpKind::artifact) files.came(uid, op.seq, op.op);
       }
     }

@@ -104,7 +104,12 @@ class Reader {
   virtual Result<FileRow> file(const Uid& name) const = 0;
   /// The run's artifact records that retention has left, in order.
   virtual Result<std::vector<ArtifactRow>> artifacts(const Uid& run) const = 0;
+  /// Every run's records of logged models (model, model_end, model_metric, model_change), those that retention removed
+  /// too, by run and seq.
+  virtual Result<std::vector<Record>> models() const = 0;
 };
+/// Whether models() has records of this kind.
+bool tells_of_model(model::OpKind kind);
 /// Another process's database; `scratch` is a folder for the secondary's own files (removed by the destructor).
 Result<std::unique_ptr<Reader>> open_secondary(const std::string& slot_dir, const std::string& scratch);
 
@@ -193,6 +198,17 @@ struct SlotCounters {
 };
 std::string encode_summary(const Identity& identity, const SlotCounters& counters,
                            const std::vector<SummaryEntry>& runs);
+/// The same, run by run: no copy of all of them is made.
+class SummaryEncoder {
+ public:
+  /// `runs`: how many there will be.
+  SummaryEncoder(const Identity& identity, const SlotCounters& counters, std::size_t runs);
+  void add(const model::RunRow& row, const std::vector<MetricRow>& metrics);
+  std::string take();
+
+ private:
+  std::string body_;
+};
 Status decode_summary(std::string_view bytes, Identity* identity, SlotCounters* counters,
                       std::vector<SummaryEntry>* runs);
 

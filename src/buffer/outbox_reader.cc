@@ -184,6 +184,19 @@ class Reading final : public OutboxReader {
     if (!s.ok()) return s;
     return rows;
   }
+  Result<std::vector<Record>> models() const override {
+    const Result<std::vector<model::RunRow>> rows = runs();
+    if (!rows.ok()) return rows.status();
+    std::vector<Record> out;
+    for (const model::RunRow& row : *rows) {
+      const auto take = [&](const Record& record) {
+        if (!record.is_block && tells_of_model(record.op.kind)) out.push_back(record);
+        return true;
+      };
+      scan(row.uid, 0, take, {}).ignore();  // what is not published is not known
+    }
+    return out;
+  }
   Result<std::vector<model::JournalCursor>> cursors() const override { return std::vector<model::JournalCursor>(); }
 
  private:

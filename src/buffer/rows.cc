@@ -73,6 +73,11 @@ std::string artifact_key(const Uid& run, std::uint64_t seq) {
   append_big_endian(&key, seq, 8);
   return key;
 }
+std::string model_key(const Uid& run, std::uint64_t seq) {
+  std::string key = uid_key('m', run);
+  append_big_endian(&key, seq, 8);
+  return key;
+}
 std::string blob_key(std::string_view sha256) { return "b/" + std::string(sha256); }
 std::string experiment_key(std::string_view name) { return std::string("x/").append(name); }
 

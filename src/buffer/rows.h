@@ -13,13 +13,14 @@ namespace mlops::buffer {
 inline constexpr std::uint32_t kDatabaseFormat = 1;
 inline constexpr std::string_view kIdentityKey = "i", kBeatKey = "b", kDropsKey = "n";
 
-/// "<room>/<uid>": room is one of r p e s c d f a.
+/// "<room>/<uid>": room is one of r p e s c d f a m.
 std::string uid_key(char room, const Uid& uid);
 /// uid_key and four or eight big-endian bytes.
 std::string metric_key(const Uid& run, std::uint32_t metric);
 std::string cursor_key(const Uid& writer, std::uint32_t thread);
 std::string record_key(const Uid& run, std::uint64_t seq);
 std::string artifact_key(const Uid& run, std::uint64_t seq);  // its value is the name of the bytes, 16 bytes
+std::string model_key(const Uid& run, std::uint64_t seq);     // its value is the record once more
 std::string blob_key(std::string_view sha256);
 std::string experiment_key(std::string_view name);
 /// First key after all that start with `prefix` (whose last byte is not 0xFF: rooms end in '/').

@@ -272,6 +272,22 @@ Result<std::vector<ArtifactRow>> Store::unnamed(std::uint64_t* lost) const {
   return rows;
 }
 
+bool tells_of_model(model::OpKind kind) {
+  return kind == model::OpKind::model || kind == model::OpKind::model_end || kind == model::OpKind::model_metric ||
+         kind == model::OpKind::model_change;
+}
+
+Result<std::vector<Record>> Store::models() const {
+  std::vector<Record> out;
+  Status s = each_row(*kv(), "m/", [&](const Uid&, std::uint64_t seq, std::string_view value) {
+    Record record;
+    if (decode_record(value, seq, &record).ok()) out.push_back(std::move(record));  // one that is damaged says nothing
+    return Status();
+  });
+  if (!s.ok()) return s;
+  return out;
+}
+
 Result<std::vector<BlobRow>> Store::blobs() const {
   const std::shared_ptr<Kv> kv = this->kv();
   std::vector<BlobRow> rows;

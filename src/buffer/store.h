@@ -26,6 +26,7 @@ class Store {
   Result<std::vector<model::JournalCursor>> cursors() const;
   Result<FileRow> file(const Uid& name) const;
   Result<std::vector<ArtifactRow>> artifacts(const Uid& run) const;
+  Result<std::vector<Record>> models() const;
   Result<std::vector<ArtifactRow>> unnamed(std::uint64_t* lost) const;
   Result<std::vector<BlobRow>> blobs() const;
 
@@ -54,6 +55,7 @@ class StoreFace : public Face {
   Result<std::vector<model::JournalCursor>> cursors() const override { return store_.cursors(); }
   Result<FileRow> file(const Uid& name) const override { return store_.file(name); }
   Result<std::vector<ArtifactRow>> artifacts(const Uid& run) const override { return store_.artifacts(run); }
+  Result<std::vector<Record>> models() const override { return store_.models(); }
 
  protected:
   Store store_;

@@ -112,21 +112,28 @@ MetricRow get_metric(ByteReader* in) {
   return metric;
 }
 
+SummaryEncoder::SummaryEncoder(const Identity& identity, const SlotCounters& counters, std::size_t runs) {
+  body_.append(identity.uid.view());
+  put_varint(&body_, identity.generation);
+  for (const std::uint64_t v : {counters.accepted, counters.merged, counters.buffered, counters.durable})
+    put_varint(&body_, v);
+  put_pairs(&body_, counters.dropped);
+  put_varint(&body_, runs);
+}
+
+void SummaryEncoder::add(const model::RunRow& row, const std::vector<MetricRow>& metrics) {
+  put_row(&body_, row);
+  put_varint(&body_, metrics.size());
+  for (const MetricRow& metric : metrics) put_metric(&body_, metric);
+}
+
+std::string SummaryEncoder::take() { return seal(kSummaryMark, body_); }
+
 std::string encode_summary(const Identity& identity, const SlotCounters& counters,
                            const std::vector<SummaryEntry>& runs) {
-  std::string body;
-  body.append(identity.uid.view());
-  put_varint(&body, identity.generation);
-  for (const std::uint64_t v : {counters.accepted, counters.merged, counters.buffered, counters.durable})
-    put_varint(&body, v);
-  put_pairs(&body, counters.dropped);
-  put_varint(&body, runs.size());
-  for (const SummaryEntry& run : runs) {
-    put_row(&body, run.row);
-    put_varint(&body, run.metrics.size());
-    for (const MetricRow& metric : run.metrics) put_metric(&body, metric);
-  }
-  return seal(kSummaryMark, body);
+  SummaryEncoder encoder(identity, counters, runs.size());
+  for (const SummaryEntry& run : runs) encoder.add(run.row, run.metrics);
+  return encoder.take();
 }
 
 Status decode_summary(std::string_view bytes, Identity* identity, SlotCounters* counters,

@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "client/json_text.h"
 #include "client/media.h"
+#include "client/model_impl.h"
 #include "client/pictures.h"
 #include "client/run_impl.h"
 #include "client/spool_in.h"
@@ -53,8 +54,10 @@ Status check_options(const ArtifactOptions& options) {
   return {};
 }
 
-Status put_file(RunState* run, const std::string& file, std::string path, const ArtifactOptions& options) {
+Status put_file(RunState* run, const std::string& file, std::string path, const ArtifactOptions& options,
+                const base::Uid& parent = {}) {
   ArtifactIn in;
+  in.parent = parent;
   in.file = file;
   in.path = std::move(path);
   in.move = options.move;
@@ -72,7 +75,8 @@ Status put_bytes(RunState* run, std::string_view bytes, std::string_view path) {
 /// A folder's files, one after the other; what cannot be logged is named and passed over.
 class FolderWalk {
  public:
-  FolderWalk(RunState* run, const ArtifactOptions& options) : run_(run), options_(options) {}
+  FolderWalk(RunState* run, const ArtifactOptions& options, const base::Uid& parent = {})
+      : run_(run), options_(options), parent_(parent) {}
   Status walk(const std::string& folder, const std::string& path) {
     struct stat st{};
     if (::stat(folder.c_str(), &st) != 0) return base::errno_status(errno, "read the folder", folder);
@@ -107,7 +111,7 @@ class FolderWalk {
         fail(base::errno_status(errno, "read", file));
       } else if (S_ISDIR(st.st_mode)) {
         below(file, below_path, st);
-      } else if (Status s = put_file(run_, file, below_path, options_); !s.ok()) {
+      } else if (Status s = put_file(run_, file, below_path, options_, parent_); !s.ok()) {
         fail(std::move(s));
       }
     }
@@ -116,6 +120,7 @@ class FolderWalk {
 
   RunState* run_;
   const ArtifactOptions& options_;
+  base::Uid parent_;
   std::vector<Id> above_;
   Status first_;
 };
@@ -158,6 +163,21 @@ Status Run::log_artifacts(const std::string& folder, std::string_view artifact_p
   if (Status s = check_options(options); !s.ok()) return s;
   if (folder.empty()) return bad("log_artifacts needs a folder");
   return FolderWalk(impl_->state.get(), options).walk(folder, std::string(artifact_path));
+}
+
+Status LoggedModel::log_artifact(const std::string& file, std::string_view path) noexcept {
+  if (!impl_) return Status(StatusCode::failed_precondition, "this LoggedModel is of no model: start_model makes one");
+  if (Status s = client::check_files_here(*impl_); !s.ok()) return s;
+  const std::string name = last_name(file);
+  if (name.empty()) return bad("\"" + file + "\" names no file");
+  return put_file(impl_->run.get(), file, join(path, name), {}, impl_->uid);
+}
+
+Status LoggedModel::log_artifacts(const std::string& folder, std::string_view path) noexcept {
+  if (!impl_) return Status(StatusCode::failed_precondition, "this LoggedModel is of no model: start_model makes one");
+  if (Status s = client::check_files_here(*impl_); !s.ok()) return s;
+  const ArtifactOptions options;
+  return FolderWalk(impl_->run.get(), options, impl_->uid).walk(folder, std::string(path));
 }
 
 Status Run::log_bytes(std::string_view bytes, std::string_view artifact_file) noexcept {

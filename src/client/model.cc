@@ -16,6 +16,18 @@
 #include "model/limits.h"
 #include "model/logged_model.h"
 
+namespace mlops::client {
+
+Status check_files_here(const LoggedModel::Impl& model) {
+  if (model.made_here || model.run->role != Role::attached) return {};
+  return Status(StatusCode::failed_precondition,
+                "model \"" + model.name +
+                    "\" was made by another process that has its run: its files and its end are " +
+                    "that one's; params, tags and metrics can be logged here");
+}
+
+}  // namespace mlops::client
+
 MLOPS_NAMESPACE_BEGIN
 
 namespace {
@@ -31,6 +43,39 @@ const std::string& nothing() {
 
 Status no_model() {
   return Status(StatusCode::failed_precondition, "this LoggedModel is of no model: log_model makes one");
+}
+
+/// The record that a model begins, with `history`: see logged_model.h.
+Status put_begin(RunState* run, std::string_view name, const ModelInfo& info, model::Op begin, std::string history) {
+  begin.kind = model::OpKind::model;
+  begin.key = name;
+  begin.value = info.model_type;
+  begin.number = info.step;
+  if (Status s = model::add_model_pairs(model::kParamPrefix, info.params, &begin.pairs); !s.ok()) return s;
+  if (Status s = model::add_model_pairs(model::kModelTagPrefix, info.tags, &begin.pairs); !s.ok()) return s;
+  begin.pairs.emplace_back(std::string(model::kHistory), std::move(history));
+  std::size_t bytes = 0;
+  for (const auto& [key, value] : begin.pairs) bytes += key.size() + value.size() + 16;
+  if (bytes > kInRecord) {
+    return Status(StatusCode::invalid_argument, "params and tags of model \"" + std::string(name) +
+                                                    "\" are more than a record takes (44,000 bytes): shorten them");
+  }
+  return client::append_op(run, &begin);
+}
+
+LoggedModel made(std::shared_ptr<RunState> run, const base::Uid& uid, std::string_view name, bool here) {
+  auto impl = std::make_shared<LoggedModel::Impl>();
+  impl->run = std::move(run);
+  impl->uid = uid;
+  impl->id = uid.hex();
+  impl->name = name;
+  impl->made_here = here;
+  return LoggedModel(std::move(impl));
+}
+
+Status check_open(const RunState& run) {
+  const std::lock_guard<std::mutex> lock(run.core->mutex);
+  return run.ended ? client::ended_status(run) : Status();
 }
 
 Status put_end(RunState* run, const base::Uid& uid, bool complete) {
@@ -140,32 +185,14 @@ Result<LoggedModel> Run::log_model(std::string_view name, const std::vector<Mode
   if (impl_ == nullptr) return client::moved_from();
   if (Status s = model::check_logged_model_name(name); !s.ok()) return s;
   RunState* run = impl_->state.get();
-  {
-    const std::lock_guard<std::mutex> lock(run->core->mutex);
-    if (run->ended) return client::ended_status(*run);
-  }
+  if (Status s = check_open(*run); !s.ok()) return s;
   const base::Uid uid = base::Uid::random();
   model::Op begin;
-  begin.kind = model::OpKind::model;
   begin.parent = uid;
-  begin.key = name;
-  begin.value = info.model_type;
-  begin.number = info.step;
   begin.time_ms = base::now_ms();
   Result<client::ModelDir> dir = client::make_model_dir(files, info, uid, begin.time_ms);
   if (!dir.ok()) return dir.status();
-  for (const auto& [key, value] : info.params) {
-    begin.pairs.emplace_back(std::string(model::kParamPrefix) + key, value);
-  }
-  for (const auto& [key, value] : info.tags) begin.pairs.emplace_back(std::string(model::kModelTagPrefix) + key, value);
-  begin.pairs.emplace_back(std::string(model::kHistory), dir->history);
-  std::size_t bytes = 0;
-  for (const auto& [key, value] : begin.pairs) bytes += key.size() + value.size() + 16;
-  if (bytes > kInRecord) {
-    return Status(StatusCode::invalid_argument, "params and tags of model \"" + std::string(name) +
-                                                    "\" are more than a record takes (44,000 bytes): shorten them");
-  }
-  if (Status s = client::append_op(run, &begin); !s.ok()) return s;
+  if (Status s = put_begin(run, name, info, std::move(begin), dir->history); !s.ok()) return s;
   MLOPS_POINT("model.begun");
   if (Status s = put_files(run, uid, *dir); !s.ok()) {
     put_end(run, uid, false).ignore();  // without one it is given up when the run ends
@@ -173,12 +200,93 @@ Result<LoggedModel> Run::log_model(std::string_view name, const std::vector<Mode
   }
   MLOPS_POINT("model.files");
   if (Status s = put_end(run, uid, true); !s.ok()) return s;
-  auto impl = std::make_shared<LoggedModel::Impl>();
-  impl->run = impl_->state;
-  impl->uid = uid;
-  impl->id = uid.hex();
-  impl->name = name;
-  return LoggedModel(std::move(impl));
+  return made(impl_->state, uid, name, true);
 }
+
+Result<LoggedModel> Run::start_model(std::string_view name, const ModelInfo& info) noexcept {
+  if (impl_ == nullptr) return client::moved_from();
+  if (Status s = model::check_logged_model_name(name); !s.ok()) return s;
+  if (Status s = client::check_model_info(info); !s.ok()) return s;
+  RunState* run = impl_->state.get();
+  model::Op begin;
+  begin.parent = base::Uid::random();
+  begin.time_ms = base::now_ms();
+  begin.pairs.emplace_back(std::string(model::kOpen), "1");
+  const base::Uid uid = begin.parent;
+  std::string history = client::history_without_flavors(uid, begin.time_ms);
+  if (Status s = put_begin(run, name, info, std::move(begin), std::move(history)); !s.ok()) return s;
+  return made(impl_->state, uid, name, true);
+}
+
+Result<LoggedModel> Run::logged_model(std::string_view id, std::string_view name) const noexcept {
+  if (impl_ == nullptr) return client::moved_from();
+  base::Uid uid;
+  if (!base::Uid::parse(id, &uid)) {
+    return Status(StatusCode::invalid_argument, "\"" + std::string(model::cut_chars(id, 60)) +
+                                                    "\" is no id of a logged model of ours: 32 hex digits");
+  }
+  return made(impl_->state, uid, name, false);
+}
+
+Status Run::log_model_output(const LoggedModel& model, std::int64_t step) noexcept {
+  if (impl_ == nullptr) return client::moved_from();
+  if (!model.impl()) return no_model();
+  if (step < 0) return Status(StatusCode::invalid_argument, "the step of a model is at least 0");
+  model::Op op;
+  op.kind = model::OpKind::output;
+  op.parent = model.impl()->uid;
+  op.number = step;
+  return client::append_op(impl_->state.get(), &op);
+}
+
+Status LoggedModel::finalize(bool ready) noexcept {
+  if (!impl_) return no_model();
+  if (Status s = client::check_files_here(*impl_); !s.ok()) return s;
+  return put_end(impl_->run.get(), impl_->uid, ready);
+}
+
+namespace {
+
+Status put_change(const LoggedModel::Impl* impl, Pairs pairs, bool deleted) {
+  if (impl == nullptr) return no_model();
+  if (pairs.empty() && !deleted) return {};
+  model::Op op;
+  op.kind = model::OpKind::model_change;
+  op.parent = impl->uid;
+  op.number = deleted ? 1 : 0;
+  std::size_t bytes = 0;
+  for (const auto& [key, value] : pairs) bytes += key.size() + value.size() + 16;
+  if (bytes > kInRecord) {
+    return Status(StatusCode::invalid_argument,
+                  "params or tags of one call are more than a record takes (44,000 bytes): log them in several calls");
+  }
+  op.pairs = std::move(pairs);
+  return client::append_op(impl->run.get(), &op);
+}
+
+}  // namespace
+
+Status LoggedModel::log_params(const Pairs& params) noexcept {
+  if (params.size() > model::kModelParams) {
+    return Status(StatusCode::invalid_argument, "a model has at most 100 params");
+  }
+  Pairs pairs;
+  if (Status s = model::add_model_pairs(model::kParamPrefix, params, &pairs); !s.ok()) return s;
+  return put_change(impl_.get(), std::move(pairs), false);
+}
+
+Status LoggedModel::set_tags(const Pairs& tags) noexcept {
+  Pairs pairs;
+  if (Status s = model::add_model_pairs(model::kModelTagPrefix, tags, &pairs); !s.ok()) return s;
+  return put_change(impl_.get(), std::move(pairs), false);
+}
+
+Status LoggedModel::delete_tag(std::string_view key) noexcept {
+  Pairs pairs;
+  if (Status s = model::add_model_pairs(model::kUntagPrefix, {{std::string(key), ""}}, &pairs); !s.ok()) return s;
+  return put_change(impl_.get(), std::move(pairs), false);
+}
+
+Status LoggedModel::remove() noexcept { return put_change(impl_.get(), {}, true); }
 
 MLOPS_NAMESPACE_END

@@ -186,14 +186,6 @@ Status check_info(const ModelInfo& info) {
   if (info.params.size() > model::kModelParams) {
     return bad("a model has at most 100 params, not " + std::to_string(info.params.size()));
   }
-  for (const auto& [key, value] : info.params) {
-    if (Status s = model::check_key("param of the model", key); !s.ok()) return s;
-    if (Status s = model::check_text("param value", value, model::kModelParamChars, true); !s.ok()) return s;
-  }
-  for (const auto& [key, value] : info.tags) {
-    if (Status s = model::check_key("tag of the model", key); !s.ok()) return s;
-    if (Status s = model::check_text("tag value", value, model::kModelTagChars, true); !s.ok()) return s;
-  }
   for (const auto& [key, value] : info.metadata) {
     if (Status s = model::check_text("metadata key", key, model::kKeyChars, false); !s.ok()) return s;
     if (Status s = model::check_text("metadata value", value, SIZE_MAX, true); !s.ok()) return s;
@@ -211,7 +203,20 @@ Status check_info(const ModelInfo& info) {
   return {};
 }
 
+std::string created_text(std::int64_t time_ms) { return yaml_string(time_text(time_ms)); }
+
+/// What stands behind the flavors.
+std::string history_end(const base::Uid& uid, std::int64_t time_ms) {
+  return "}, \"model_uuid\": \"" + uid.hex() + "\", \"utc_time_created\": " + created_text(time_ms) + "}";
+}
+
 }  // namespace
+
+Status check_model_info(const ModelInfo& info) { return check_info(info); }
+
+std::string history_without_flavors(const base::Uid& uid, std::int64_t time_ms) {
+  return "{\"flavors\": {" + history_end(uid, time_ms);
+}
 
 Result<ModelDir> make_model_dir(const std::vector<ModelFile>& files, const ModelInfo& info, const base::Uid& uid,
                                 std::int64_t time_ms) {
@@ -262,7 +267,6 @@ Result<ModelDir> make_model_dir(const std::vector<ModelFile>& files, const Model
     }
     history += "}";
   }
-  const std::string created = yaml_string(time_text(time_ms));
   if (!info.metadata.empty()) {
     yaml += "metadata:\n";
     for (const auto& [key, value] : info.metadata) yaml += "  " + yaml_string(key) + ": " + yaml_string(value) + "\n";
@@ -272,8 +276,8 @@ Result<ModelDir> make_model_dir(const std::vector<ModelFile>& files, const Model
     yaml += "signature:\n  inputs: " + yaml_string(info.inputs.json()) +
             "\n  outputs: " + (info.outputs.empty() ? "null" : yaml_string(info.outputs.json())) + "\n  params: null\n";
   }
-  yaml += "utc_time_created: " + created + "\n";
-  dir.history = history + "}, \"model_uuid\": \"" + uid.hex() + "\", \"utc_time_created\": " + created + "}";
+  yaml += "utc_time_created: " + created_text(time_ms) + "\n";
+  dir.history = history + history_end(uid, time_ms);
   add(&dir, kMlModel, std::move(yaml));
 
   std::vector<const ModelEntry*> sorted;

@@ -32,5 +32,9 @@ struct ModelDir {
 /// Reads the files (for their digests), changes nothing. The statuses are those of Run::log_model.
 Result<ModelDir> make_model_dir(const std::vector<ModelFile>& files, const ModelInfo& info, const base::Uid& uid,
                                 std::int64_t time_ms);
+/// All that does not concern files; params and tags only in number (model::add_model_pairs).
+Status check_model_info(const ModelInfo& info);
+/// The history of a model of which only its files are known.
+std::string history_without_flavors(const base::Uid& uid, std::int64_t time_ms);
 
 }  // namespace mlops::client

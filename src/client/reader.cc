@@ -63,6 +63,12 @@ Result<std::vector<ArtifactInfo>> Reader::artifacts(std::string_view run_id) con
   return impl_->view->artifacts(run_id);
 }
 
+Result<std::vector<ModelSummary>> Reader::models() const {
+  client::install_lifecycle();
+  const std::lock_guard<std::mutex> lock(impl_->mutex);
+  return impl_->view->models();
+}
+
 std::vector<Status> Reader::problems() const {
   const std::lock_guard<std::mutex> lock(impl_->mutex);
   return impl_->view->problems();

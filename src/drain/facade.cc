@@ -61,5 +61,10 @@ Result<std::vector<buffer::ArtifactRow>> Facade::artifacts(const buffer::Uid& ru
   if (reader_ == nullptr) return why_;
   return reader_->artifacts(run);
 }
+Result<std::vector<buffer::Record>> Facade::models() const {
+  const std::shared_lock lock(mutex_);
+  if (reader_ == nullptr) return why_;
+  return reader_->models();
+}
 
 }  // namespace mlops::drain

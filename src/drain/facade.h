@@ -25,6 +25,7 @@ class Facade final : public buffer::Reader {
   Result<std::vector<model::JournalCursor>> cursors() const override;
   Result<buffer::FileRow> file(const buffer::Uid& name) const override;
   Result<std::vector<buffer::ArtifactRow>> artifacts(const buffer::Uid& run) const override;
+  Result<std::vector<buffer::Record>> models() const override;
 
  private:
   mutable std::shared_mutex mutex_;

@@ -113,7 +113,7 @@ bool Outlet::publish_one(const buffer::Buffer& buffer, Runs& runs, std::uint64_t
       }
     }
     for (; span.metrics < run->metrics.size(); ++span.metrics) {
-      const MetricState& m = run->metrics[span.metrics];
+      const MetricState& m = *run->metrics[span.metrics];
       part.metrics.push_back({m.number, m.name, m.summary});
     }
     spans.emplace_back(uid, span);

@@ -207,6 +207,8 @@ void Runs::add_op(const model::Op& op, const Uid& writer) {
     case OpKind::model_end:
     case OpKind::registry:
     case OpKind::model_metric:
+    case OpKind::model_change:
+    case OpKind::output:
       break;
   }
   // A run that its dead process left open ends at its last record, not when somebody deleted it.

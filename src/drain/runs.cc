@@ -102,7 +102,7 @@ Status Runs::load(const buffer::Reader& reader) {
         return Status(StatusCode::data_loss, "run " + run->row.uid.hex() + " lacks the row of a metric before \"" +
                                                  m.name + "\"; its database is damaged");
       }
-      MetricState& state = run->metrics.emplace_back();
+      MetricState& state = *run->metrics.emplace_back(std::make_unique<MetricState>());
       state.number = m.metric;
       state.max_step = m.summary.last.step;
       state.max_time = run->row.last_ms;  // no point of the run is later
@@ -114,6 +114,7 @@ Status Runs::load(const buffer::Reader& reader) {
     totals_.merged += run->row.merged;
     totals_.dropped += run->row.dropped;
     totals_.stored += run->row.points;
+    rest(run);
   }
   return {};
 }
@@ -134,15 +135,42 @@ RunState* Runs::make(const Uid& uid) {
   return run;
 }
 
+/// When it has ended.
+void Runs::rest(RunState* run) {
+  const bool open = run->row.status == RunStatus::running || run->row.status == RunStatus::scheduled;
+  if (run->resting || open) return;
+  run->resting = true;
+  run->by_name = {};
+  run->params = {};
+  run->tags = {};
+  run->now = {};
+  run->full = {};
+  run->head = {};
+  run->ops = {};
+  run->dirty = {};
+  run->row.params.shrink_to_fit();
+  run->row.tags.shrink_to_fit();
+  run->metrics.shrink_to_fit();
+}
+
+void Runs::wake(RunState* run) {
+  if (!run->resting) return;
+  run->resting = false;
+  index_texts(run);
+  for (const auto& metric : run->metrics) run->by_name.emplace(metric->name, metric->number);
+}
+
 void Runs::touch(RunState* run) {
   if (run->touched) return;
+  wake(run);
   run->touched = true;
   touched_.push_back(run);
 }
 
 MetricState* Runs::metric_of(RunState* run, const std::string& name) {
-  if (const auto it = run->by_name.find(name); it != run->by_name.end()) return &run->metrics[it->second];
-  MetricState& metric = run->metrics.emplace_back();
+  wake(run);
+  if (const auto it = run->by_name.find(name); it != run->by_name.end()) return run->metrics[it->second].get();
+  MetricState& metric = *run->metrics.emplace_back(std::make_unique<MetricState>());
   metric.number = static_cast<std::uint32_t>(run->metrics.size() - 1);
   metric.name = name;
   metric.dirty = false;
@@ -324,6 +352,7 @@ void Runs::written(buffer::Beat&& beat) {
     run->previous = {};
     run->before = {};
     run->before_indexed = false;
+    rest(run);
   }
   windowed_.clear();
   for (RunState* run : touched_) {

@@ -5,6 +5,8 @@
 // beat before (after a restart: of the newest 20,000 records in the buffer). A point whose step or time is greater than
 // any before it in its metric cannot be such a point, so the comparison is paid for by those alone that might be.
 //
+// Of a run that has ended only what the summary says of it is kept, about 2 kB: a process may start many.
+//
 // Used by the drain thread only.
 #pragma once
 
@@ -53,9 +55,10 @@ PointKey key_of(std::uint32_t metric, const model::Point& p);
 
 struct RunState {
   model::RunRow row;
-  std::deque<MetricState> metrics;  // by number; addresses are stable
+  std::vector<std::unique_ptr<MetricState>> metrics;  // by number; addresses are stable
   absl::flat_hash_map<std::string, std::uint32_t> by_name;
   absl::flat_hash_map<std::string, std::size_t> params, tags;  // key -> index in row.params, row.tags
+  bool resting = false;    // ended, and nothing is under way: the three maps above are empty
   Uid owner;               // writer of the newest run_start or run_attach; zero: from before this drain opened
   bool recovered = false;  // the row was made up: its start op has not been seen
 
@@ -133,6 +136,8 @@ class Runs {
   RunState* make(const Uid& run);
   RunState* recover(const Uid& run, std::int64_t time_ms);
   void touch(RunState* run);
+  static void rest(RunState* run);
+  static void wake(RunState* run);
   MetricState* metric_of(RunState* run, const std::string& name);
   bool resolve(KeySlot* slot, std::int64_t time_ms);
   bool merges(RunState* run, const MetricState& metric, const model::Point& p);

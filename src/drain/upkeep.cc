@@ -28,16 +28,14 @@ void Worker::write_summary(bool now) {
   counters.durable = durable_points_;
   for (const auto& [reason, count] : drops_written_) counters.dropped.emplace_back(reason, std::to_string(count));
   if (totals.dropped > 0) counters.dropped.emplace_back("quota", std::to_string(totals.dropped));
-  std::vector<buffer::SummaryEntry> entries;
-  entries.reserve(runs_.all().size());
+  buffer::SummaryEncoder encoder(buffer_->identity(), counters, runs_.all().size());
+  std::vector<buffer::MetricRow> metrics;
   for (const auto& run : runs_.all()) {
-    buffer::SummaryEntry& entry = entries.emplace_back();
-    entry.row = run->row;
-    entry.metrics.reserve(run->metrics.size());
-    for (const MetricState& m : run->metrics) entry.metrics.push_back({m.number, m.name, m.summary});
+    metrics.clear();
+    for (const auto& m : run->metrics) metrics.push_back({m->number, m->name, m->summary});
+    encoder.add(run->row, metrics);
   }
-  const Status s = base::replace_file(slot_->dir + "/summary",
-                                      buffer::encode_summary(buffer_->identity(), counters, entries), false);
+  const Status s = base::replace_file(slot_->dir + "/summary", encoder.take(), false);
   if (!s.ok()) {
     base::log(base::LogLevel::warn, "writing the summary: " + s.to_string());
   } else {

@@ -144,6 +144,7 @@ ModelState model_of(const pb::Model& m) {
   model.end_ticket = m.end_ticket();
   model.complete = m.complete();
   model.history = m.history();
+  model.open = m.open();
   model.reason = m.reason();
   return model;
 }
@@ -298,6 +299,7 @@ std::string model_frame(const ModelState& model, std::uint64_t offset) {
   m->set_end_ticket(model.end_ticket);
   m->set_complete(model.complete);
   m->set_history(model.history);
+  m->set_open(model.open);
   m->set_reason(cut(model.reason));
   return frame(f, offset);
 }

@@ -24,6 +24,7 @@ struct ModelState {
   std::string root;       // URI of the folder of its files
   std::uint64_t seq = 0, end_seq = 0, end_ticket = 0;
   bool complete = false;  // by its end
+  bool open = false;      // it stays open beyond its run
   std::string history;    // without logged models: its entry in mlflow.log-model.history, JSON
   std::string reason;
   /// Something is left to do once its files are there.

@@ -62,9 +62,35 @@ class ModelsApi final : public Models {
 
   Answer finalize_logged_model(std::string_view model_id, bool ready) override {
     Reply reply;
-    const std::string endpoint = "logged-models/" + http::escape(model_id);
-    return x_->send(Method::patch, Expect::done, endpoint.c_str(),
+    return x_->send(Method::patch, Expect::done, endpoint(model_id).c_str(),
                     encode_finalize(model_id, ready ? "LOGGED_MODEL_READY" : "LOGGED_MODEL_UPLOAD_FAILED"), &reply);
+  }
+
+  Answer get_logged_model(std::string_view model_id, RemoteLoggedModel* out) override {
+    Reply reply;
+    Answer answer = x_->get(Expect::object, kPrefix + endpoint(model_id), &reply);
+    if (answer.verdict == Verdict::ok && !read_logged_model(reply, out)) return unexpected(answer, "model");
+    return answer;
+  }
+
+  Answer log_model_params(std::string_view model_id, const Pairs& params) override {
+    return x_->change(endpoint(model_id, "/params").c_str(), encode_model_pairs(model_id, "params", params));
+  }
+
+  Answer set_model_tags(std::string_view model_id, const Pairs& tags) override {
+    Reply reply;
+    return x_->send(Method::patch, Expect::done, endpoint(model_id, "/tags").c_str(),
+                    encode_model_pairs(model_id, "tags", tags), &reply);
+  }
+
+  Answer delete_model_tag(std::string_view model_id, std::string_view key) override {
+    Reply reply;
+    return x_->send(Method::del, Expect::done, endpoint(model_id, "/tags/" + http::escape(key)).c_str(), "", &reply);
+  }
+
+  Answer delete_logged_model(std::string_view model_id) override {
+    Reply reply;
+    return x_->send(Method::del, Expect::done, endpoint(model_id).c_str(), "", &reply);
   }
 
   Answer log_model_metrics(std::string_view run_id, const std::vector<ModelPoint>& points) override {
@@ -76,6 +102,10 @@ class ModelsApi final : public Models {
   }
 
  private:
+  static std::string endpoint(std::string_view model_id, const std::string& below = {}) {
+    return "logged-models/" + http::escape(model_id) + below;
+  }
+
   /// A mutation that older servers do not have. What answers `{}` is done; an empty good answer too.
   Answer change_if_there(const char* endpoint, std::string body) {
     Reply reply;

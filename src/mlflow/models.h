@@ -25,6 +25,7 @@ struct NewLoggedModel {
 
 struct RemoteLoggedModel {
   std::string model_id, name, artifact_uri, status;
+  Pairs params;
 };
 
 /// A point of a run and of one of its models.
@@ -59,6 +60,12 @@ class Models {
                                    bool* found) = 0;
   virtual Answer create_logged_model(const NewLoggedModel& model, RemoteLoggedModel* out) = 0;  // fresh connection
   virtual Answer finalize_logged_model(std::string_view model_id, bool ready) = 0;              // again: no change
+  /// A model that is not there is run_gone with status not_found, here and below.
+  virtual Answer get_logged_model(std::string_view model_id, RemoteLoggedModel* out) = 0;
+  virtual Answer log_model_params(std::string_view model_id, const Pairs& params) = 0;  // each key once and for all
+  virtual Answer set_model_tags(std::string_view model_id, const Pairs& tags) = 0;
+  virtual Answer delete_model_tag(std::string_view model_id, std::string_view key) = 0;  // absent: run_gone
+  virtual Answer delete_logged_model(std::string_view model_id) = 0;
   virtual Answer log_model_metrics(std::string_view run_id, const std::vector<ModelPoint>& points) = 0;  // <= 100
   /// runs/log-model: appends `entry` with run_id to mlflow.log-model.history, every time.
   virtual Answer record_model(std::string_view run_id, std::string_view artifact_path, std::string_view entry) = 0;

@@ -14,7 +14,9 @@ bool logged_model_of(const json& object, RemoteLoggedModel* out) {
   out->name = text(*info, "name");
   out->artifact_uri = text(*info, "artifact_uri");
   out->status = text(*info, "status");
-  return !out->model_id.empty();
+  out->params.clear();
+  const json* data = field(object, "data");
+  return !out->model_id.empty() && (data == nullptr || read_pairs(*data, "params", &out->params));
 }
 
 Json number_json(double v) {
@@ -81,6 +83,13 @@ std::string encode_finalize(std::string_view model_id, const char* status) {
   Json body;
   body["model_id"] = model_id;
   body["status"] = status;
+  return dump(body);
+}
+
+std::string encode_model_pairs(std::string_view model_id, const char* what, const Pairs& pairs) {
+  Json body;
+  body["model_id"] = model_id;
+  body[what] = pairs_json(pairs);
   return dump(body);
 }
 

@@ -16,6 +16,8 @@ std::string encode_log_model_output(std::string_view run_id, std::string_view mo
 std::string encode_new_logged_model(const NewLoggedModel& model);
 std::string encode_find_logged_model(std::string_view experiment_id, std::string_view filter);
 std::string encode_finalize(std::string_view model_id, const char* status);
+/// `what`: "params" or "tags".
+std::string encode_model_pairs(std::string_view model_id, const char* what, const Pairs& pairs);
 std::string encode_model_metrics(std::string_view run_id, const std::vector<ModelPoint>& points);
 /// `entry` (a JSON object, or it counts as an empty one) with artifact_path and run_id, as the string that log-model
 /// wants.

@@ -23,4 +23,16 @@ Status check_logged_model_name(std::string_view name) {
   return {};
 }
 
+Status add_model_pairs(std::string_view prefix, const Pairs& pairs, Pairs* out) {
+  const bool param = prefix == kParamPrefix;
+  for (const auto& [key, value] : pairs) {
+    if (Status s = check_key(param ? "param of the model" : "tag of the model", key); !s.ok()) return s;
+    Status s = param ? check_text("param value", value, kModelParamChars, true)
+                     : check_text("tag value", value, kModelTagChars, true);
+    if (!s.ok()) return s;
+    out->emplace_back(std::string(prefix) + key, value);
+  }
+  return {};
+}
+
 }  // namespace mlops::model

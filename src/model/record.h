@@ -50,8 +50,11 @@ enum class OpKind : std::uint8_t {
   registry = 16,      // an intent, in the registry's stream; parent: the intent's uid, number: which, key: model name
   model_metric = 17,  // a point of the run is also one of a logged model; parent: its uid, key: metric, value: as text,
                       // number: step, time: the point's; pairs: the dataset (model/dataset.h)
+  model_change = 18,  // of a logged model; parent: its uid, number: 1 it is deleted, pairs: params and tags that are
+                      // new and tags that are gone (model/logged_model.h)
+  output = 19,        // a logged model that the run made; parent: its uid, number: step
 };
-inline constexpr OpKind kLastOpKind = OpKind::model_metric;
+inline constexpr OpKind kLastOpKind = OpKind::output;
 
 /// The stream of registry intents of a slot: records like a run's, under a uid that no run has ("mlops registry").
 inline constexpr Uid kRegistry{{'m', 'l', 'o', 'p', 's', ' ', 'r', 'e', 'g', 'i', 's', 't', 'r', 'y', 0, 0}};

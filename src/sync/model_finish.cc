@@ -24,7 +24,7 @@ void RunLane::load_models() {
 bool RunLane::models_left() const {
   const std::vector<ledger::ModelState> models = shared_->ledger->models(state_.run);
   return std::any_of(models.begin(), models.end(),
-                     [](const auto& model) { return model.pending() || model.state == State::made; });
+                     [](const auto& model) { return model.pending() || (model.state == State::made && !model.open); });
 }
 
 RunLane::Answer RunLane::end_model(ledger::ModelState state) {
@@ -51,7 +51,7 @@ RunLane::Answer RunLane::send_model_end(const model::Op& end) {
 /// Models of this run that have no end when it has.
 RunLane::Answer RunLane::give_up_open_models() {
   for (ledger::ModelState& model : shared_->ledger->models(state_.run)) {
-    if (model.state != State::made) continue;
+    if (model.state != State::made || model.open) continue;
     model.end_seq = window_.end_seq;
     model.end_ticket = std::numeric_limits<std::uint64_t>::max();
     model.complete = false;

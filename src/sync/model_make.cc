@@ -27,6 +27,10 @@ Pairs with_prefix(const Pairs& pairs, std::string_view prefix) {
   return out;
 }
 
+bool is_open(const model::Op& op) {
+  return std::any_of(op.pairs.begin(), op.pairs.end(), [](const auto& pair) { return pair.first == model::kOpen; });
+}
+
 }  // namespace
 
 RunLane::Answer RunLane::send_model(Remote& remote, const model::Op& op) {
@@ -37,6 +41,7 @@ RunLane::Answer RunLane::send_model(Remote& remote, const model::Op& op) {
   state.run = state_.run;
   state.name = op.key;
   state.seq = window_.alone_seq;
+  state.open = is_open(op);
   if (state.state == State::creating || state.state == State::refused) {
     if (!(looked_for_ == op.parent)) {
       looked_for_ = op.parent;
@@ -45,7 +50,8 @@ RunLane::Answer RunLane::send_model(Remote& remote, const model::Op& op) {
     Answer answer = find_or_create(remote, op, &state);
     if (answer.verdict != Verdict::ok || state.state == State::refused) return answer;
   }
-  return state.server_id.empty() ? Answer() : link_output(remote, op, state);
+  if (state.server_id.empty() || state.open) return Answer();
+  return link_output(remote, op.number, state.server_id, op.key);
 }
 
 RunLane::Answer RunLane::find_or_create(Remote& remote, const model::Op& op, ledger::ModelState* state) {
@@ -134,22 +140,21 @@ RunLane::Answer RunLane::place_in_run(Remote& remote, const model::Op& op, ledge
   return status.ok() ? Answer() : local_failure(std::move(status));
 }
 
-RunLane::Answer RunLane::link_output(Remote& remote, const model::Op& op, const ledger::ModelState& state) {
-  Answer answer =
-      call(0, [&] { return remote.models().log_model_output(state_.server_id, state.server_id, op.number); });
+RunLane::Answer RunLane::link_output(Remote& remote, std::int64_t step, const std::string& model_id,
+                                     const std::string& name) {
+  Answer answer = call(0, [&] { return remote.models().log_model_output(state_.server_id, model_id, step); });
   if (answer.verdict == Verdict::unsupported) return Answer();
   if (answer.verdict == Verdict::duplicate) {
     mlflow::RunLinks links;
     Answer read = call(0, [&] { return remote.models().run_links(state_.server_id, &links); });
     if (read.verdict != Verdict::ok) return read;
-    const auto same = [&](const auto& have) { return have.first == state.server_id; };
+    const auto same = [&](const auto& have) { return have.first == model_id; };
     if (std::any_of(links.outputs.begin(), links.outputs.end(), same)) return Answer();
     answer.verdict = Verdict::ambiguous;
     return answer;
   }
   if (answer.verdict == Verdict::ok || waits(answer)) return answer;
-  return refuse(window_.alone_seq, "model " + op.key + " as an output of its run",
-                std::string(answer.status.message()));
+  return refuse(window_.alone_seq, "model " + name + " as an output of its run", std::string(answer.status.message()));
 }
 
 }  // namespace mlops::sync

@@ -41,6 +41,10 @@ RunLane::Answer RunLane::send_alone(Remote& remote) {
       return op.key.empty() ? send_model_input(remote, op) : send_input(remote, op);
     case model::OpKind::model:
       return send_model(remote, op);
+    case model::OpKind::model_change:
+      return send_model_change(remote, op);
+    case model::OpKind::output:
+      return send_output(remote, op);
     default:
       return send_model_end(op);
   }
@@ -85,24 +89,12 @@ RunLane::Answer RunLane::send_input(Remote& remote, const model::Op& input) {
 RunLane::Answer RunLane::send_model_input(Remote& remote, const model::Op& input) {
   std::string id = input.value;
   if (id.empty()) {
-    const std::optional<ledger::ModelState> model = shared_->ledger->model(input.parent);
-    if (model && model->state == ledger::ModelState::State::refused) {
-      return refuse(window_.alone_seq, "model " + model->name + " as an input",
-                    "the model was refused: " + model->reason);
-    }
-    if (model && model->server_id.empty() && model->state != ledger::ModelState::State::creating) return Answer();
-    if (model) id = model->server_id;
-    if (!model && shared_->logged_models >= 0) {  // of another slot
-      mlflow::RemoteLoggedModel there;
-      bool found = false;
-      Answer answer = call(0, [&] {
-        return remote.models().find_logged_model(state_.experiment_id, input.parent.hex(), &there, &found);
-      });
-      if (answer.verdict == Verdict::unsupported) return Answer();
-      if (answer.verdict != Verdict::ok) return answer;
-      if (found) id = there.model_id;
-    }
-    if (id.empty()) return later(parent_backoff_.next_spaced());
+    Named named;
+    Answer answer = name_model(remote, input.parent, &named);
+    if (answer.verdict != Verdict::ok) return answer;
+    if (!named.refused.empty()) return refuse(window_.alone_seq, "a model as an input", named.refused);
+    if (named.server_id.empty()) return Answer();
+    id = named.server_id;
   }
   Answer answer = call(0, [&] { return remote.models().log_model_input(state_.server_id, id); });
   if (answer.verdict == Verdict::unsupported) return Answer();
@@ -117,8 +109,10 @@ RunLane::Answer RunLane::send_model_metrics(Remote& remote) {
   model_ids_.clear();
   for (std::size_t i = 0; i < window_.model_metrics.size(); ++i) {
     const model::Op& op = window_.model_metrics[i];
-    const std::optional<ledger::ModelState> model = shared_->ledger->model(op.parent);
-    model_ids_.push_back(model ? model->server_id : std::string());
+    Named named;
+    Answer answer = name_model(remote, op.parent, &named);
+    if (answer.verdict != Verdict::ok) return answer;
+    model_ids_.push_back(named.server_id);
     if (model_ids_.back().empty()) continue;  // refused, or no such thing here: the run has the point
     if (std::isnan(value_of(op))) {
       requests.push_back({i});

@@ -92,7 +92,15 @@ class RunLane final : public Lane {
   Answer send_model(Remote& remote, const model::Op& op);
   Answer find_or_create(Remote& remote, const model::Op& op, ledger::ModelState* state);
   Answer place_in_run(Remote& remote, const model::Op& op, ledger::ModelState* state);
-  Answer link_output(Remote& remote, const model::Op& op, const ledger::ModelState& state);
+  Answer link_output(Remote& remote, std::int64_t step, const std::string& model_id, const std::string& name);
+  // model_change.cc
+  struct Named {  // a logged model that a record names; both empty: the server has none
+    std::string server_id, refused;
+  };
+  Answer name_model(Remote& remote, const base::Uid& uid, Named* out);
+  Answer send_output(Remote& remote, const model::Op& op);
+  Answer send_model_change(Remote& remote, const model::Op& op);
+  Answer send_new_params(Remote& remote, const std::string& model_id, Pairs params, std::string* other);
   // model_finish.cc
   void load_models();
   bool models_left() const;
@@ -117,17 +125,20 @@ class RunLane final : public Lane {
   std::string* refusal_ = nullptr;  // while one record is sent again: its refusal goes here, and nothing is buried
   Backoff backoff_, parent_backoff_;
   bool identity_checked_ = false;
-  bool deleted_there_ = false;             // the server says so
-  bool needs_proof_ = false;               // read the watermark before anything is sent
-  bool first_proof_ = true;                // nothing of this run was sent by this engine yet
-  int lookups_left_ = 0;                   // after a create of unknown fate: before it is sent again
-  std::uint64_t resend_points_ = 0;        // as many points from here on may be there already
-  int model_lookups_left_ = 0;             // the same of a logged model's create
-  base::Uid looked_for_;                   // that model
-  std::int64_t late_until_ms_ = 0;         // before it, a request that was given up may still reach the server
-  std::int64_t wait_ms_ = 0;               // what a part of a window waits for, without a request
-  std::vector<std::string> model_ids_;     // of the window's model metrics
-  std::vector<base::Uid> pending_models_;  // ended, not finalized
+  bool deleted_there_ = false;                  // the server says so
+  bool needs_proof_ = false;                    // read the watermark before anything is sent
+  bool first_proof_ = true;                     // nothing of this run was sent by this engine yet
+  int lookups_left_ = 0;                        // after a create of unknown fate: before it is sent again
+  std::uint64_t resend_points_ = 0;             // as many points from here on may be there already
+  int model_lookups_left_ = 0;                  // the same of a logged model's create
+  base::Uid looked_for_;                        // that model
+  std::int64_t late_until_ms_ = 0;              // before it, a request that was given up may still reach the server
+  std::int64_t wait_ms_ = 0;                    // what a part of a window waits for, without a request
+  std::vector<std::string> model_ids_;          // of the window's model metrics
+  std::map<base::Uid, std::string> elsewhere_;  // server's ids of models that other slots made
+  base::Uid asked_for_;                         // such a model that the server does not have yet
+  int asked_ = 0;                               // how often
+  std::vector<base::Uid> pending_models_;       // ended, not finalized
   bool models_loaded_ = false;
   static constexpr std::int64_t kModelPollMs = 100;
   int doubtful_ = 0;  // windows in a row without an answer: the next ones are smaller

@@ -202,6 +202,8 @@ bool Gatherer::take_op(const Item& item, const Limits& limits, Window* out, std:
     case model::OpKind::input:
     case model::OpKind::model:
     case model::OpKind::model_end:
+    case model::OpKind::model_change:
+    case model::OpKind::output:
       if (!out->empty()) return false;
       out->alone = op;
       out->alone_seq = seq;

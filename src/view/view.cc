@@ -20,6 +20,7 @@
 #include "ledger/remotes.h"
 #include "view/curve.h"
 #include "view/merge.h"
+#include "view/models.h"
 #include "view/points.h"
 #include "view/search.h"
 #include "view/slots.h"
@@ -125,6 +126,7 @@ class ViewImpl : public View {
   Result<Series> series(std::string_view run_id, std::string_view metric) override;
   Result<std::vector<Curve>> curves(std::string_view run_id, const CurveOptions& options, Damage* damage) override;
   Result<std::vector<ArtifactInfo>> artifacts(std::string_view run_id) override;
+  Result<std::vector<ModelSummary>> models() override { return models_of(root_); }
   Result<Health> health() override;
 
   std::vector<Status> problems() const override { return problems_; }

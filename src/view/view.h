@@ -38,6 +38,7 @@ class View {
   virtual Result<Damage> scan(std::string_view run_id, const std::function<bool(const PointBatch&)>& take) = 0;
   virtual Result<std::vector<Curve>> curves(std::string_view run_id, const CurveOptions& options, Damage* damage) = 0;
   virtual Result<std::vector<ArtifactInfo>> artifacts(std::string_view run_id) = 0;
+  virtual Result<std::vector<ModelSummary>> models() = 0;
   virtual Result<Health> health() = 0;
   /// Why the last runs() could not list those of some slots.
   virtual std::vector<Status> problems() const = 0;

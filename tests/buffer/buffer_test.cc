@@ -257,6 +257,35 @@ TEST(Buffer, DamagedRecordsAreReportedAndSkipped) {
   EXPECT_EQ(buffer->run(writer.run)->evicted_before, 45u);
 }
 
+TEST(Buffer, WhatIsSaidOfLoggedModelsOutlivesEviction) {
+  TempDir dir;
+  auto buffer = open_buffer(dir.path());
+  Beat beat;
+  beat.beat = 1;
+  Beat::RunPart& part = beat.runs.emplace_back();
+  part.row.uid = uid_of(1);
+  std::uint64_t seq = 0;
+  for (const model::OpKind kind : {model::OpKind::model, model::OpKind::set_tag, model::OpKind::model_change,
+                                   model::OpKind::output, model::OpKind::model_metric, model::OpKind::model_end}) {
+    Record& record = part.ops.emplace_back();
+    record.seq = ++seq;
+    record.op.kind = kind;
+    record.op.run = uid_of(1);
+    record.op.parent = uid_of(7);
+    record.op.key = "net";
+  }
+  part.row.next_seq = seq + 1;
+  ASSERT_TRUE(buffer->write(beat).ok());
+  ASSERT_TRUE(buffer->evict(uid_of(1), seq + 1).ok());
+  EXPECT_TRUE(scan(*buffer, uid_of(1)).records.empty());
+  const std::vector<Record> models = buffer->models().value();
+  ASSERT_EQ(models.size(), 4u);
+  EXPECT_EQ(models[0].op.kind, model::OpKind::model);
+  EXPECT_EQ(models[0].op.key, "net");
+  EXPECT_EQ(models[3].seq, 6u);
+  EXPECT_EQ(models[3].op.run, uid_of(1));
+}
+
 TEST(Buffer, EvictTakesWholeRecordsAndGivesTheDiskBack) {
   TempDir dir;
   auto buffer = open_buffer(dir.path());

@@ -28,6 +28,7 @@ TEST(GoldenRows, Keys) {
   EXPECT_EQ(hex(cursor_key(run, 7)), "632f" + kRunHex + "00000007");
   EXPECT_EQ(hex(experiment_key("digits")), "782f646967697473");
   EXPECT_EQ(hex(artifact_key(run, 41)), "612f" + kRunHex + "0000000000000029");
+  EXPECT_EQ(hex(model_key(run, 41)), "6d2f" + kRunHex + "0000000000000029");
   EXPECT_EQ(hex(uid_key('f', run)), "662f" + kRunHex);
   EXPECT_EQ(hex(blob_key(std::string(32, '\x11'))), "622f" + hex(std::string(32, '\x11')));
 }

@@ -142,6 +142,74 @@ TEST(Model, BadInputIsNamedAndPromisesNothing) {
   ASSERT_EQ(settled_points(dir / "root"), 1u);  // the model's point is one of the run
 }
 
+TEST(Model, ThatIsOpenedIsReadAsItIs) {
+  TempDir dir;
+  Client client = Client::open(offline(dir / "root")).value();
+  mlops::Run run = client.start_run("e").value();
+  ModelInfo info;
+  info.model_type = "net";
+  info.params = {{"depth", "3"}};
+  info.tags = {{"stage", "new"}, {"gone", "1"}};
+  LoggedModel model = run.start_model("opened", info).value();
+  EXPECT_EQ(run.start_model("a/b").status().code(), StatusCode::invalid_argument);
+  EXPECT_EQ(run.logged_model("no id").status().code(), StatusCode::invalid_argument);
+  EXPECT_EQ(LoggedModel().finalize().code(), StatusCode::failed_precondition);
+  EXPECT_EQ(model.log_params({{"", "v"}}).code(), StatusCode::invalid_argument);
+  EXPECT_EQ(model.set_tags({{"k", std::string(8'001, 'v')}}).code(), StatusCode::invalid_argument);
+  EXPECT_EQ(run.log_model_output(model, -1).code(), StatusCode::invalid_argument);
+  ASSERT_TRUE(model.log_params({{"width", "4"}, {"depth", "9"}}).ok());  // depth is logged already: the first counts
+  ASSERT_TRUE(model.set_tags({{"stage", "old"}}).ok());
+  ASSERT_TRUE(run.logged_model(model.id()).value().delete_tag("gone").ok());
+  ASSERT_TRUE(model.log_artifact(write(dir, "w.bin", "weights"), "deep").ok());
+  std::filesystem::create_directory(dir / "folder");
+  write(dir, "folder/x", "x");
+  ASSERT_TRUE(model.log_artifacts(dir / "folder").ok());
+  EXPECT_FALSE(model.log_artifact(dir / "none").ok());
+  Dataset data;
+  data.name = "digits";
+  data.digest = "0123";
+  ASSERT_TRUE(model.log_metric("acc", 0.5, 3, &data, 7'000).ok());
+  ASSERT_TRUE(run.log_model_output(model, 3).ok());
+  LoggedModel whole = run.log_model("whole", {{dir / "w.bin"}}).value();
+  ASSERT_TRUE(run.start_model("removed").value().remove().ok());
+  ASSERT_TRUE(client.flush(Level::buffered, Millis(10'000)).ok());
+  const auto find = [&](std::string_view name) {
+    const Reader reader = Reader::open(dir / "root").value();
+    const std::vector<ModelSummary> all = reader.models().value();
+    for (const ModelSummary& one : all) {
+      if (one.name == name) return one;
+    }
+    ADD_FAILURE() << name;
+    return ModelSummary();
+  };
+  EXPECT_EQ(find("opened").status, "PENDING");
+  EXPECT_EQ(find("whole").status, "READY");
+  EXPECT_TRUE(find("removed").deleted);
+  ASSERT_TRUE(model.finalize().ok());
+  ASSERT_TRUE(model.finalize(false).ok());  // the first one counts
+  ASSERT_TRUE(run.end().ok());
+  EXPECT_EQ(model.set_tags({{"k", "v"}}).code(), StatusCode::failed_precondition);
+  EXPECT_TRUE(client.close().ok());
+  const ModelSummary opened = find("opened");
+  EXPECT_EQ(opened.id, model.id());
+  EXPECT_EQ(opened.type, "net");
+  EXPECT_EQ(opened.run_id, run.id());
+  EXPECT_EQ(opened.experiment, "e");
+  EXPECT_EQ(opened.status, "READY");
+  EXPECT_EQ(opened.params, (Pairs{{"depth", "3"}, {"width", "4"}}));
+  EXPECT_EQ(opened.tags, (Pairs{{"stage", "old"}}));
+  ASSERT_EQ(opened.metrics.size(), 1u);
+  EXPECT_EQ(opened.metrics[0].dataset, "digits");
+  EXPECT_EQ(opened.metrics[0].time_ms, 7'000);
+  std::vector<std::string> files;
+  const Reader reader = Reader::open(dir / "root").value();
+  const std::vector<ArtifactInfo> artifacts = reader.artifacts(run.id()).value();
+  for (const ArtifactInfo& one : artifacts) {
+    if (one.model_id == model.id()) files.push_back(one.path);
+  }
+  EXPECT_EQ(files, (std::vector<std::string>{"deep/w.bin", "x"}));
+}
+
 std::string bytes_of(const client::ModelDir& dir, const std::string& path) {
   for (const client::ModelEntry& entry : dir.entries) {
     if (entry.path == path) return entry.bytes;

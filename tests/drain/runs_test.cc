@@ -2,6 +2,7 @@
 #include "drain/runs.h"
 
 #include <gtest/gtest.h>
+#include <malloc.h>
 
 #include <cmath>
 #include <limits>
@@ -208,6 +209,45 @@ TEST_F(RunsTest, PointsWithoutAStartAreKept) {
   EXPECT_EQ(runs.dropped_invalid(), 1u);  // key 9 is nobody's
   runs.add_op(make(OpKind::run_start, lost, "exp", "real", 1), writer);
   EXPECT_EQ(runs.find(lost)->row.name, "real");
+}
+
+TEST_F(RunsTest, OfRunsThatEndedLittleIsKeptAndTheyAreGoneOnWith) {
+  constexpr int kRuns = 2'000;
+  std::vector<Uid> all;
+  std::size_t before = 0;
+  for (int i = 0; i < kRuns; ++i) {
+    if (i == kRuns / 2) before = ::mallinfo2().uordblks;  // 0 below a sanitizer
+    const Uid& one = all.emplace_back(Uid::random());
+    Op start = make(OpKind::run_start, one, "experiment", "name of a run", 1);
+    for (int t = 0; t < 8; ++t) start.pairs.emplace_back("mlflow.source.tag" + std::to_string(t), "a value of a tag");
+    runs.add_op(start, writer);
+    runs.add_op(make(OpKind::param, one, "lr", "0.001"), writer);
+    const auto key = static_cast<std::uint32_t>(10 + i);
+    keys.define({key, one, "loss"});
+    runs.add_points({{key, {1, 1000, 0.5}}, {key, {2, 1001, 0.25}}}, keys, false);
+    runs.add_op(make(OpKind::run_end, one, "1", "", 3), writer);
+    beat();
+  }
+  beat();
+  const std::size_t each = (::mallinfo2().uordblks - before) / (kRuns / 2);
+  EXPECT_LT(each, 3'000u) << "bytes of a run that has ended";  // 1,100 of them are its texts
+
+  const Uid& one = all[7];
+  runs.add_op(make(OpKind::set_tag, one, "mlflow.source.tag3", "another"), writer);
+  runs.add_op(make(OpKind::param, one, "lr", "2"), writer);  // the first one stays
+  runs.add_points({{17, {3, 1002, 0.125}}}, keys, false);
+  keys.define({5, one, "loss"});  // by another thread
+  keys.define({6, one, "other"});
+  runs.add_points({{5, {4, 1003, 0.5}}, {6, {4, 1003, 0.5}}}, keys, false);
+  const buffer::Beat late = beat();
+  ASSERT_EQ(late.runs.size(), 1u);
+  const model::RunRow& row = runs.find(one)->row;
+  EXPECT_EQ(row.points, 5u);
+  EXPECT_EQ(row.tags.size(), 8u);
+  EXPECT_EQ(row.tags[3].second, "another");
+  EXPECT_EQ(row.params, (Pairs{{"lr", "0.001"}}));
+  ASSERT_EQ(runs.find(one)->metrics.size(), 2u);
+  EXPECT_EQ(runs.find(one)->metrics[0]->summary.count, 4u);
 }
 
 TEST_F(RunsTest, OverQuotaPointsAreCounted) {

@@ -122,7 +122,7 @@ TEST(Op, RefusesWrongVersionKindAndLengths) {
     std::size_t at;
     char byte;
     const char* says;
-  } cases[] = {{0, 0, "version"},     {0, 2, "version"},     {1, 0, "kind"},        {1, 18, "kind"},
+  } cases[] = {{0, 0, "version"},     {0, 2, "version"},     {1, 0, "kind"},        {1, 20, "kind"},
                {1, '\xFF', "kind"},   {61, '\x7F', "key"},   {61, '\xFF', "key"},   {58, '\xF0', "key"},
                {71, '\x7F', "value"}, {68, '\xF0', "value"}, {78, '\x7F', "pairs"}, {75, 3, "pair"}};
   for (const auto& c : cases) {

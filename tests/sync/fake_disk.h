@@ -211,6 +211,9 @@ class Buffer : public buffer::Reader {
     if (it == files_.end()) return Status(StatusCode::not_found, "not named yet");
     return it->second;
   }
+  Result<std::vector<buffer::Record>> models() const override {  // for readers: delivery asks for none
+    return Status(StatusCode::unimplemented, "not asked for");
+  }
   Result<std::vector<buffer::ArtifactRow>> artifacts(const base::Uid& uid) const override {
     std::lock_guard<std::mutex> lock(mu_);
     std::vector<buffer::ArtifactRow> rows;

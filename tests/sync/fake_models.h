@@ -18,6 +18,7 @@ struct FakeLoggedModel {
   std::string id, experiment, name, type, run, uid, status = "LOGGED_MODEL_PENDING";
   Pairs params, tags;
   std::set<std::string> points;
+  bool deleted = false;
 };
 
 struct FakeRunLinks {
@@ -40,7 +41,7 @@ struct FakeLogged {
   std::string dump() const {
     std::map<std::string, std::string> by_uid;
     for (const auto& [id, m] : all) {
-      std::string text = m.uid + " " + m.name + " " + m.type + " " + m.status + "\n";
+      std::string text = m.uid + " " + m.name + " " + m.type + " " + m.status + (m.deleted ? " deleted\n" : "\n");
       for (const auto& [k, v] : m.params) text += "    param " + k + "=" + v + "\n";
       for (const auto& [k, v] : m.tags) text += "    tag " + k + "=" + v + "\n";
       for (const std::string& p : m.points) text += "    point " + p + "\n";
@@ -110,7 +111,7 @@ class FakeModelsApi final : public mlflow::Models {
       if (!l_->has_models) return absent();
       for (const auto& [id, m] : l_->all) {
         if (m.experiment != experiment_id || m.uid != uid || *found) continue;
-        *out = {m.id, m.name, "fake:/models/" + m.id, m.status};
+        *out = {m.id, m.name, "fake:/models/" + m.id, m.status, m.params};
         *found = true;
       }
       return Answer();
@@ -137,7 +138,7 @@ class FakeModelsApi final : public mlflow::Models {
         if (key == "mlops.uid") m.uid = value;
         m.tags.emplace_back(key, value);
       }
-      *out = {m.id, m.name, "fake:/models/" + m.id, m.status};
+      *out = {m.id, m.name, "fake:/models/" + m.id, m.status, m.params};
       l_->all[m.id] = m;
       return Answer();
     });
@@ -145,6 +146,43 @@ class FakeModelsApi final : public mlflow::Models {
   Answer finalize_logged_model(std::string_view model_id, bool ready) override {
     return exchange_("finalize_logged_model", [&] {
       l_->all.at(std::string(model_id)).status = ready ? "LOGGED_MODEL_READY" : "LOGGED_MODEL_UPLOAD_FAILED";
+      return Answer();
+    });
+  }
+  Answer get_logged_model(std::string_view model_id, mlflow::RemoteLoggedModel* out) override {
+    return on_model("get_logged_model", model_id, [&](FakeLoggedModel* m) {
+      *out = {m->id, m->name, "fake:/models/" + m->id, m->status, m->params};
+      return Answer();
+    });
+  }
+  Answer log_model_params(std::string_view model_id, const Pairs& params) override {
+    return on_model("log_model_params", model_id, [&](FakeLoggedModel* m) {
+      for (const auto& param : params) {
+        for (const auto& have : m->params) {
+          if (have.first == param.first) return there();
+        }
+      }
+      m->params.insert(m->params.end(), params.begin(), params.end());
+      return Answer();
+    });
+  }
+  Answer set_model_tags(std::string_view model_id, const Pairs& tags) override {
+    return on_model("set_model_tags", model_id, [&](FakeLoggedModel* m) {
+      for (const auto& tag : tags) {
+        std::erase_if(m->tags, [&](const auto& have) { return have.first == tag.first; });
+        m->tags.push_back(tag);
+      }
+      return Answer();
+    });
+  }
+  Answer delete_model_tag(std::string_view model_id, std::string_view key) override {
+    return on_model("delete_model_tag", model_id, [&](FakeLoggedModel* m) {
+      return std::erase_if(m->tags, [&](const auto& have) { return have.first == key; }) > 0 ? Answer() : gone();
+    });
+  }
+  Answer delete_logged_model(std::string_view model_id) override {
+    return on_model("delete_logged_model", model_id, [&](FakeLoggedModel* m) {
+      m->deleted = true;
       return Answer();
     });
   }
@@ -175,6 +213,20 @@ class FakeModelsApi final : public mlflow::Models {
   static std::string uid_in(const std::string& entry) {
     const std::size_t at = entry.find("\"model_uuid\": \"");
     return at == std::string::npos ? std::string() : entry.substr(at + 15, 32);
+  }
+  Answer on_model(const char* what, std::string_view id, const std::function<Answer(FakeLoggedModel*)>& then) {
+    return exchange_(what, [&] {
+      if (!l_->has_models) return absent();
+      const auto model = l_->all.find(std::string(id));
+      return model == l_->all.end() || model->second.deleted ? gone() : then(&model->second);
+    });
+  }
+  static Answer gone() {
+    Answer a;
+    a.verdict = Verdict::run_gone;
+    a.http_status = 404;
+    a.status = Status(StatusCode::not_found, "there is none");
+    return a;
   }
   static Answer absent() {
     Answer a;

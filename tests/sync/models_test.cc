@@ -32,6 +32,12 @@ model::Op model_op(int id, const std::string& name, std::int64_t step) {
              {std::string(model::kHistory), "{\"flavors\": {}, \"model_uuid\": \"" + uid(id).hex() + "\"}"}});
 }
 
+model::Op open_model_op(int id, const std::string& name) {
+  model::Op out = model_op(id, name, 0);
+  out.pairs.emplace_back(std::string(model::kOpen), "1");
+  return out;
+}
+
 model::Op metric_op(int id, const std::string& key, const std::string& value, std::int64_t step, std::int64_t ms) {
   model::Op out = op(model::OpKind::model_metric, id, key, value, step,
                      {{std::string(model::kDatasetName), "digits"}, {std::string(model::kDatasetDigest), "0123"}});
@@ -57,8 +63,17 @@ void write_models(Buffer* buffer) {
       .record(op(model::OpKind::input, 7, "", "", 0))
       .record(op(model::OpKind::model_end, 8, "", "", 0))
       .record(model_op(9, "left", 70))  // never ended
+      .record(open_model_op(10, "opened"))
+      .record(op(model::OpKind::model_change, 10, "", "", 0, {{"param:late", "4"}, {"param:depth", "3"}}))
+      .record(op(model::OpKind::model_change, 10, "", "", 0, {{"tag:stage", "champion"}, {"tag:x", "1"}}))
+      .record(op(model::OpKind::model_change, 10, "", "", 0, {{"untag:x", ""}, {"untag:never", ""}}))
+      .record(op(model::OpKind::output, 10, "", "", 90))
+      .record(open_model_op(11, "kept"))
+      .record(open_model_op(12, "gone"))
+      .record(op(model::OpKind::model_change, 12, "", "", 1))
       .param("late", "1")
-      .end(RunStatus::finished, 1);
+      .end(RunStatus::finished, 1)
+      .record(op(model::OpKind::model_end, 10, "", "", 1));  // beyond the run's end
 }
 
 struct Case {
@@ -89,9 +104,19 @@ TEST_P(ModelsAtEachRequest, TheServerHoldsTheSame) {
     if (c.age == Server::Age::v2_22) {
       EXPECT_NE(expected.find("recorded net {"), std::string::npos) << expected;
       EXPECT_EQ(expected.find("recorded left"), std::string::npos) << expected;  // given up: nothing to load
-      EXPECT_EQ(rig.server.logged.runs.begin()->second.recorded.size(), 1u);
+      EXPECT_EQ(rig.server.logged.runs.begin()->second.recorded.size(), 2u);     // and "opened"
     } else {
-      ASSERT_EQ(rig.server.logged.all.size(), 3u);
+      ASSERT_EQ(rig.server.logged.all.size(), 6u);
+      EXPECT_NE(expected.find(uid(10).hex() + " opened classifier LOGGED_MODEL_READY\n    param depth=3\n"
+                                              "    param late=4\n"),
+                std::string::npos)
+          << expected;
+      EXPECT_NE(expected.find("    tag stage=champion\n"), std::string::npos);
+      EXPECT_EQ(expected.find("    tag x=1\n"), std::string::npos);
+      EXPECT_NE(expected.find(uid(11).hex() + " kept classifier LOGGED_MODEL_PENDING\n"), std::string::npos);
+      EXPECT_NE(expected.find(uid(12).hex() + " gone classifier LOGGED_MODEL_PENDING deleted\n"), std::string::npos);
+      EXPECT_NE(expected.find("output " + uid(10).hex() + " 90"), std::string::npos);
+      EXPECT_EQ(expected.find("output " + uid(11).hex()), std::string::npos);
       EXPECT_NE(expected.find(uid(7).hex() + " net classifier LOGGED_MODEL_READY\n    param depth=3\n"
                                              "    tag stage=candidate\n"),
                 std::string::npos)
@@ -151,7 +176,7 @@ TEST(Models, ARefusedModelHoldsNothingElseBack) {
   rig.server.logged.refused_name = "net";
   write_models(rig.buffer.get());
   ASSERT_TRUE(rig.deliver().ok());
-  EXPECT_EQ(rig.server.logged.all.size(), 1u);  // "left"
+  EXPECT_EQ(rig.server.logged.all.size(), 4u);  // "left" and the open ones
   EXPECT_EQ(rig.server.runs.begin()->second.status, "FINISHED");
   EXPECT_EQ(rig.server.runs.begin()->second.params.at("late"), "1");
   EXPECT_EQ(rig.last.dead_letters, 3u);  // both models, and one of them as an input
@@ -159,6 +184,35 @@ TEST(Models, ARefusedModelHoldsNothingElseBack) {
   ASSERT_TRUE(snapshot.ok());
   EXPECT_EQ(snapshot->models.at(uid(7)).state, ledger::ModelState::State::refused);
   EXPECT_NE(snapshot->models.at(uid(7)).reason.find("no such names here"), std::string::npos);
+}
+
+TEST(Models, OfAnotherSlotItIsLookedForAndGivenUpWithoutTheRun) {
+  Rig rig(Server::Age::v3_17);
+  auto run = rig.buffer->write(uid(1));
+  run.start("digits", "trainer", {}).points(series("loss", 0, 1));
+  ASSERT_TRUE(rig.deliver().ok());
+  FakeLoggedModel theirs;  // as another slot has made it
+  theirs.id = "m-77";
+  theirs.uid = uid(77).hex();
+  theirs.experiment = rig.server.runs.begin()->second.experiment;
+  theirs.params = {{"depth", "3"}};
+  rig.server.logged.all[theirs.id] = theirs;
+  run.record(op(model::OpKind::model_change, 77, "", "", 0, {{"tag:k", "v"}}))
+      .record(op(model::OpKind::model_change, 77, "", "", 0, {{"param:depth", "3"}}))
+      .record(op(model::OpKind::model_change, 77, "", "", 0, {{"param:depth", "4"}, {"param:width", "5"}}))
+      .points({{"acc", {1, 5'000, 0.5}}})
+      .record(metric_op(77, "acc", "0.5", 1, 5'000))
+      .record(op(model::OpKind::output, 77, "", "", 3))
+      .record(op(model::OpKind::model_change, 88, "", "", 0, {{"tag:k", "v"}}))  // nobody's
+      .end(RunStatus::finished, 1);
+  ASSERT_TRUE(rig.deliver().ok());
+  EXPECT_EQ(rig.server.runs.begin()->second.status, "FINISHED");
+  EXPECT_EQ(rig.last.dead_letters, 2u);  // depth, and nobody's
+  const FakeLoggedModel& model = rig.server.logged.all.at("m-77");
+  EXPECT_EQ(model.tags, (Pairs{{"k", "v"}}));
+  EXPECT_EQ(model.params, (Pairs{{"depth", "3"}, {"width", "5"}}));
+  EXPECT_EQ(model.points.size(), 1u);
+  EXPECT_EQ(rig.server.logged.runs.begin()->second.outputs.at("m-77"), 3);
 }
 
 TEST(Models, WhereTheFilesGo) {

@@ -15,6 +15,7 @@ from .exceptions import Error, FailedPrecondition, InvalidArgument, NotFound, Un
 
 TYPE_CHECKING = False  # typing is 1 MiB that nobody needs at run time
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 
@@ -40,14 +41,26 @@ def _place(value: Any, what: str) -> str:
     return _state.name(found, what)
 
 
-def file(run: _core.RunHandle, local_path: Any, artifact_path: Any = None) -> None:
+def into(
+    local_path: Any, artifact_path: Any, log_file: Callable[[str, str], None], log_folder: Callable[[str, str], None]
+) -> None:
+    """A file, or as MLflow does a folder under its own name."""
     place = _place(local_path, "local_path")
-    if os.path.isdir(place):  # as MLflow: the folder under its own name
-        below = os.path.basename(os.path.normpath(os.path.abspath(place)))
-        given = _path(artifact_path, "artifact_path")
-        _core.log_folder(run, place, f"{given}/{below}" if given else below)
+    given = _path(artifact_path, "artifact_path")
+    if os.path.isdir(place):
+        name = os.path.basename(os.path.normpath(os.path.abspath(place)))
+        log_folder(place, f"{given}/{name}" if given else name)
     else:
-        _core.log_file(run, place, _path(artifact_path, "artifact_path"))
+        log_file(place, given)
+
+
+def file(run: _core.RunHandle, local_path: Any, artifact_path: Any = None) -> None:
+    into(
+        local_path,
+        artifact_path,
+        lambda place, path: _core.log_file(run, place, path),
+        lambda place, path: _core.log_folder(run, place, path),
+    )
 
 
 def folder(run: _core.RunHandle, local_dir: Any, artifact_path: Any = None) -> None:
@@ -252,17 +265,24 @@ def _known(run_id: str, uri: str | None) -> tuple[str, list[tuple[str, int, str,
     return summary.id, _core.files_of(reader, summary.id)
 
 
+def below(files: list[tuple[str, int, str, str]], path: str) -> list[FileInfo]:
+    """Of these files, what is directly in `path`."""
+    folder = path.strip("/")
+    found: dict[str, FileInfo] = {}
+    for name, size, _, lost in files:
+        if lost or (folder and not name.startswith(folder + "/")):
+            continue
+        first, more, _ = name[len(folder) + 1 if folder else 0 :].partition("/")
+        full = f"{folder}/{first}" if folder else first
+        found[full] = FileInfo(full, bool(more), None if more else size)
+    return sorted(found.values(), key=lambda one: one.path)
+
+
 def listed(run_id: Any, path: Any = None, uri: str | None = None) -> list[FileInfo]:
     """What is directly in `path`: of the buffer and, where there is one, of the server."""
     run_id, path = _state.name(run_id, "run_id"), _path(path, "path").strip("/")
-    found: dict[str, FileInfo] = {}
     known = _known(run_id, uri)
-    for name, size, _, lost in known[1] if known else []:
-        if lost or (path and not name.startswith(path + "/")):
-            continue
-        first, more, _ = name[len(path) + 1 if path else 0 :].partition("/")
-        full = f"{path}/{first}" if path else first
-        found[full] = FileInfo(full, bool(more), None if more else size)
+    found = {one.path: one for one in below(known[1] if known else [], path)}
     root, server = _server(uri)
     if server:
         try:
@@ -367,9 +387,12 @@ class Files:
 
     def log_inputs(self, run_id: str, datasets: Any = None, models: Any = None) -> None:
         """A list of datasets, or of MLflow's DatasetInput entities."""
-        if models:
-            raise Unimplemented("log_inputs(models=…): not in this release; use the mlflow package")
         handle = _state.handle_for(run_id, self._uri)
+        if models:
+            from . import _models
+
+            for model in models:
+                _models.used(handle, model, self._uri)
         given: list[Any] = datasets or []
         for one in given:
             tags: list[Any] = getattr(one, "tags", None) or []

@@ -37,6 +37,10 @@ def runs(found: list[_core.RunSummary]) -> Any:
     return pandas.DataFrame(columns)
 
 
+def records(found: list[Any]) -> Any:
+    return _pandas().DataFrame([one.to_dictionary() for one in found])
+
+
 def points(series: dict[str, Any]) -> Any:
     pandas = _pandas()
     frames = [

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 ARTIFACTS = "not in this release; log_artifact takes any file, artifacts.download_artifacts gets it back"
 DATASETS = "datasets of their own on the server are not in this release; log_input names one a run used"
 MODELS = "not in this release; log_model logs files as a model, register_model makes a version; for the rest use the mlflow package"
+ACTIVE = "an active model is for traces and autologging; give model_id to log_metric and log_model_params"
+FLAVORS = "models are loaded and run by the mlflow package; log_model here logs files that it can load"
 AUTOLOG = "autologging needs MLflow's own client; log in your loop with log_metrics, or use the framework's callback"
 TRACES = "traces, prompts and evaluation are no part of this package; use the mlflow package"
 ELSEWHERE = "no part of this package; use the mlflow package"
@@ -23,32 +25,11 @@ EXPERIMENTS = "experiments are deleted, restored, renamed and tagged on the serv
 NAMES = {
     **dict.fromkeys(
         (
-            "active_model",
-            "clear_active_model",
-            "create_external_model",
-            "create_logged_model",
-            "delete_logged_model",
-            "delete_logged_model_tag",
-            "finalize_logged_model",
-            "get_active_model_id",
-            "get_latest_versions",
-            "get_logged_model",
-            "get_registry_uri",
-            "initialize_logged_model",
-            "last_logged_model",
-            "log_model_artifact",
-            "log_model_artifacts",
-            "log_model_params",
-            "log_outputs",
             "models",
-            "pyfunc",
-            "search_logged_models",
-            "set_active_model",
-            "set_logged_model_tags",
-            "set_registry_uri",
         ),
         MODELS,
     ),
+    **dict.fromkeys(("ActiveModel", "active_model", "clear_active_model", "get_active_model_id", "set_active_model"), ACTIVE),
     **dict.fromkeys(("autolog", "sklearn", "pytorch", "xgboost", "lightgbm", "keras", "tensorflow", "transformers"), AUTOLOG),
     **dict.fromkeys(
         (
@@ -62,8 +43,7 @@ NAMES = {
         ),
         EXPERIMENTS,
     ),
-    **dict.fromkeys(("Image",), ARTIFACTS),
-    **dict.fromkeys(("ActiveModel",), MODELS),
+    **dict.fromkeys(("pyfunc", "onnx", "langchain", "spark"), FLAVORS),
     **dict.fromkeys(("run", "context", "gateway", "import_checkpoints", "login", "test"), ELSEWHERE),
     **dict.fromkeys(("search_sessions", "validate_evaluation_results"), TRACES),
     **dict.fromkeys(("evaluate", "trace", "start_span", "tracing", "search_traces", "get_trace", "genai"), TRACES),

@@ -113,6 +113,14 @@ def _made_of(
 ) -> tuple[_core.Pending, str]:
     """A new version of what is at `source`, and its run's id: a run of this root waits for its artifacts."""
     run_id, path = "", ""
+    if source.startswith("models:/") and "/" not in source[len("models:/") :] and "@" not in source:
+        from . import _models
+
+        try:
+            uid, run_id, _ = _models.place_of(source[len("models:/") :], uri)
+            return _core.register_model(_state.handle_for(run_id, uri), "", name, description, labels, uid), run_id
+        except NotFound:
+            run_id = ""  # the server's
     if source.startswith("runs:/"):
         run_id, _, path = source[len("runs:/") :].lstrip("/").partition("/")
         try:
@@ -146,6 +154,16 @@ def register_model(
     if row is not None:
         made.version, made.status = row["version"], "READY"
     return made
+
+
+def set_registry_uri(uri: str | None) -> None:
+    """Registry and tracking are one here: only the tracking URI itself can be set."""
+    if uri and uri.rstrip("/") != _state.tracking_uri().rstrip("/"):
+        raise Unimplemented(f"the registry is where runs are delivered: set_tracking_uri({uri[:200]!r}) sets both")
+
+
+def get_registry_uri() -> str:
+    return _state.tracking_uri()
 
 
 def search_registered_models(
@@ -274,6 +292,20 @@ class Registered:
 
     def get_model_version(self, name: str, version: Any) -> ModelVersion:
         return _version(_registry(self._uri).version(_text(name, "name"), _number(version)))
+
+    def get_latest_versions(self, name: str, stages: list[str] | None = None) -> list[ModelVersion]:
+        """The newest version of each stage (of those named), in the order of the stages."""
+        word = _text(name, "name")
+        wanted = {one.lower() for one in stages} if stages else None
+        newest: dict[str, ModelVersion] = {}
+        quote = '"' if "'" in word else "'"
+        for one in self.search_model_versions(f"name = {quote}{word}{quote}"):
+            stage = one.current_stage or "None"
+            if wanted is not None and stage.lower() not in wanted:
+                continue
+            if stage not in newest or int(one.version) > int(newest[stage].version):
+                newest[stage] = one
+        return [newest[stage] for stage in self.get_model_version_stages(word, "") if stage in newest]
 
     def get_model_version_by_alias(self, name: str, alias: str) -> ModelVersion:
         return _version(_registry(self._uri).version_by_alias(_text(name, "name"), _text(alias, "alias")))

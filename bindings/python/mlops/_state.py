@@ -29,7 +29,7 @@ _uri: str | None = None  # set_tracking_uri's
 open_runs: dict[str, _core.RunHandle] = {}
 _left_open: set[str] = set()  # of them: made by MlflowClient.create_run
 attached: dict[str, _core.RunHandle] = {}  # joined only to log; their end is somebody else's
-models: dict[str, _core.LoggedModel] = {}  # that this process logged, by our id
+models: dict[str, _core.LoggedModel] = {}  # that this process made, by our id
 
 
 def text(value: Any, what: str) -> str:

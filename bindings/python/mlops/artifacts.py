@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 
-from . import _core, _files, _state, fluent
+from . import _core, _files, _models, _state, fluent
 from ._files import FileInfo
 from ._typing import cast
-from .exceptions import InvalidArgument, Unimplemented
+from .exceptions import InvalidArgument
 
 TYPE_CHECKING = False  # typing is 1 MiB that nobody needs at run time
 if TYPE_CHECKING:
@@ -68,11 +68,12 @@ def log_table(data: Any, artifact_file: str, run_id: str | None = None) -> None:
 
 def log_input(dataset: Any = None, context: str | None = None, tags: dict[str, str] | None = None, model: Any = None) -> None:
     """The active run used this dataset (of mlops.data, or of mlflow.data)."""
+    if dataset is None and model is None:
+        raise InvalidArgument("give a dataset, as mlops.data makes them, or a model (entities.LoggedModelInput)")
+    if dataset is not None:
+        _files.inputs(_handle(), dataset, context, tags)
     if model is not None:
-        raise Unimplemented("log_input(model=…): not in this release; use the mlflow package")
-    if dataset is None:
-        raise InvalidArgument("give a dataset, as mlops.data makes them")
-    _files.inputs(_handle(), dataset, context, tags)
+        _models.used(_handle(), model)
 
 
 def log_inputs(
@@ -85,8 +86,9 @@ def log_inputs(
     for name, others in (("contexts", contexts), ("tags_list", tags_list)):
         if others is not None and len(others) != len(given):
             raise InvalidArgument(f"{len(given)} datasets and {len(others)} {name}: as many are needed")
-    if models:
-        raise Unimplemented("log_inputs(models=…): not in this release; use the mlflow package")
+    for model in models or []:
+        if model is not None:
+            _models.used(_handle(), model)
     for i, one in enumerate(given):
         log_input(one, contexts[i] if contexts else None, tags_list[i] if tags_list else None)
 
@@ -134,7 +136,7 @@ def log_model(
         _state.pairs(metadata, "metadata entry"),
         list(requirements or []),
     )
-    _state.models[model.uid] = model
+    _models.made_whole(model)
     if registered_model_name is not None:
         _core.register_model(handle, "", _state.name(registered_model_name, "registered_model_name"), "", [], model.uid)
     return model

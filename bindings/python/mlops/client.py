@@ -1,10 +1,10 @@
-"""MlflowClient: the same by run id, without an active run. Reads this root; writes go the way of all logging. Artifacts and the registry
-are in its bases."""
+"""MlflowClient: the same by run id, without an active run. Reads this root; writes go the way of all logging. Artifacts, logged models and
+the registry are in its bases."""
 
 from __future__ import annotations
 
 
-from . import _core, _files, _later, _registry, _state, fluent
+from . import _core, _files, _later, _models, _registry, _state, fluent
 from .entities import Experiment, Metric, PagedList, Run, ViewType
 from .exceptions import InvalidArgument, NotFound, WrongType
 
@@ -17,7 +17,7 @@ __all__ = ["MlflowClient"]
 _PAGE = 1000
 
 
-class MlflowClient(_files.Files, _registry.Registered):
+class MlflowClient(_files.Files, _registry.Registered, _models.Logged):
     """tracking_uri: as set_tracking_uri takes it; None: the process's."""
 
     def __init__(self, tracking_uri: str | None = None, registry_uri: str | None = None) -> None:
@@ -88,7 +88,7 @@ class MlflowClient(_files.Files, _registry.Registered):
         handle = _state.handle_for(run_id, self._uri)
         metric = handle.metric(key)
         dataset = {"name": dataset_name, "digest": dataset_digest or ""} if dataset_name else None
-        if not fluent.of_model(handle, {key: value}, step, timestamp, model_id, dataset):
+        if not fluent.of_model(handle, {key: value}, step, timestamp, model_id, dataset, link=False):
             metric.log(value, step, timestamp)
         return fluent._operation(synchronous)
 

@@ -22,6 +22,10 @@ __all__ = [
     "Experiment",
     "ExperimentTag",
     "LifecycleStage",
+    "LoggedModel",
+    "LoggedModelInput",
+    "LoggedModelOutput",
+    "LoggedModelStatus",
     "Metric",
     "PagedList",
     "Param",
@@ -45,6 +49,14 @@ class ViewType:
 class LifecycleStage:
     ACTIVE = "active"
     DELETED = "deleted"
+
+
+class LoggedModelStatus:
+    """What has become of a logged model, in MLflow's words."""
+
+    PENDING = "PENDING"
+    READY = "READY"
+    FAILED = "FAILED"
 
 
 class RunStatus:
@@ -79,6 +91,21 @@ class Metric:
     value: float
     timestamp: int
     step: int = 0
+    dataset_name: str | None = field(default=None, repr=False)
+    dataset_digest: str | None = field(default=None, repr=False)
+    model_id: str | None = field(default=None, repr=False)
+    run_id: str | None = field(default=None, repr=False)
+
+
+@record(frozen=True)
+class LoggedModelInput:
+    model_id: str
+
+
+@record(frozen=True)
+class LoggedModelOutput:
+    model_id: str
+    step: int = 0
 
 
 @record(frozen=True)
@@ -108,6 +135,32 @@ class PagedList(list[T]):
 
     def to_list(self) -> list[T]:
         return list(self)
+
+
+@record
+class LoggedModel:
+    """A logged model as it was when it was read."""
+
+    experiment_id: str  #: the experiment's name
+    model_id: str  #: ours: 32 hex digits, never changes; every call takes the server's too
+    name: str
+    artifact_location: str | None = None  #: where a server keeps its files is known there
+    creation_timestamp: int = 0  #: milliseconds since 1970
+    last_updated_timestamp: int = 0
+    model_type: str | None = None
+    source_run_id: str | None = None  #: ours, of the run that made it
+    status: str = LoggedModelStatus.PENDING
+    tags: dict[str, str] = field(default_factory=dict[str, str])
+    params: dict[str, str] = field(default_factory=dict[str, str])
+    metrics: list[Metric] = field(default_factory=list[Metric])
+    server_id: str | None = None  #: "m-…", once it is there
+
+    @property
+    def model_uri(self) -> str:
+        return f"models:/{self.model_id}"
+
+    def to_dictionary(self) -> dict[str, Any]:
+        return dict(vars(self))
 
 
 @record

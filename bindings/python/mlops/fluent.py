@@ -10,7 +10,7 @@ from _thread import _local as local  # what threading calls local
 from . import _core, _files, _state
 from ._core import log_metric as log_metric, log_metrics as log_metrics  # as: exported from here
 from .entities import Experiment, Run, RunData, RunInfo, ViewType, data_of, info_of
-from .exceptions import AlreadyExists, Error, FailedPrecondition, InvalidArgument, NotFound, Unimplemented, WrongType
+from .exceptions import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, Unimplemented, WrongType
 
 TYPE_CHECKING = False  # typing is 1 MiB that nobody needs at run time
 if TYPE_CHECKING:
@@ -232,35 +232,22 @@ def _operation(synchronous: bool | None) -> Any:
     return Done() if synchronous is False else None
 
 
-def _model_of(model_id: Any) -> _core.LoggedModel | None:
-    """A model that this process logged, by what log_model gave, our id or the server's."""
-    if model_id is None or isinstance(model_id, _core.LoggedModel):
-        return model_id
-    word = _state.name(model_id, "model_id")
-    found = _state.models.get(word)
-    if found is None and word.startswith("m-"):
-        for one in list(_state.models.values()):
-            try:
-                if one.server_id(0.0) == word:
-                    return one
-            except Error:
-                pass  # not delivered yet, or nowhere
-    if found is None:
-        raise NotFound(f"model_id {word[:80]!r} is no model that this process logged: log_model gives one, as .model_id")
-    return found
-
-
 def of_model(
-    handle: _core.RunHandle, points: dict[str, Any], step: Any, timestamp: Any, model_id: Any, dataset: dict[str, str] | None
+    handle: _core.RunHandle,
+    points: dict[str, Any],
+    step: Any,
+    timestamp: Any,
+    model_id: Any,
+    dataset: dict[str, str] | None,
+    *,
+    link: bool = True,
 ) -> bool:
     """Logs points of a run that are a model's, too, measured on a dataset; False: no model is named."""
-    model = _model_of(model_id)
-    if model is None:
+    if model_id is None:
         return False
-    if handle.id != model.run_id:
-        raise Unimplemented(
-            f"model {model.name!r} is of run {model.run_id}: its metrics are logged to that run (run_id=), not to {handle.id}"
-        )
+    from . import _models
+
+    model = _models.of_run(handle, model_id, link=link)
     for key, value in points.items():
         model.log_metric(key, value, step, dataset, timestamp)
     return True

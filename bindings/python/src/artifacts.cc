@@ -149,12 +149,29 @@ void log_metric_of_model(mlops::LoggedModel& model, const std::string& key, cons
   check(without_gil([&] { return model.log_metric(key, number, at, dataset.is_none() ? nullptr : &used, ms); }));
 }
 
-// [(path, size, file or "", why the bytes are not here or "")] of the run's own files, the newest of each path.
-py::list files_of(const mlops::Reader& reader, const std::string& run_id) {
+mlops::LoggedModel start_model(RunHandle& run, const std::string& name, const std::string& model_type,
+                               const mlops::Pairs& params, const mlops::Pairs& tags) {
+  mlops::ModelInfo info;
+  info.model_type = model_type;
+  info.params = params;
+  info.tags = tags;
+  return take(without_gil([&] { return run.run().start_model(name, info); }));
+}
+
+template <typename... Given>
+auto of_model(mlops::Status (mlops::LoggedModel::*call)(Given...) noexcept) {
+  return [call](mlops::LoggedModel& model, std::decay_t<Given>... given) {
+    check(without_gil([&] { return (model.*call)(given...); }));
+  };
+}
+
+// [(path, size, file or "", why the bytes are not here or "")] of the run's own files, or of its logged model `model`,
+// the newest of each path.
+py::list files_of(const mlops::Reader& reader, const std::string& run_id, const std::string& model) {
   const std::vector<mlops::ArtifactInfo> all = take(without_gil([&] { return reader.artifacts(run_id); }));
   py::dict newest;
   for (const mlops::ArtifactInfo& one : all) {
-    if (one.model_id.empty()) newest[py::str(one.path)] = py::make_tuple(one.path, one.size, one.file, one.lost);
+    if (one.model_id == model) newest[py::str(one.path)] = py::make_tuple(one.path, one.size, one.file, one.lost);
   }
   return py::list(newest.attr("values")());
 }
@@ -252,11 +269,45 @@ void add_artifacts(py::module_& module) {
           },
           py::arg("seconds") = 10.0)
       .def("log_metric", &log_metric_of_model, py::arg("key"), py::arg("value"), py::arg("step") = py::none(),
-           py::arg("dataset") = py::none(), py::arg("timestamp") = py::none());
+           py::arg("dataset") = py::none(), py::arg("timestamp") = py::none())
+      .def("log_params", of_model(&LoggedModel::log_params))
+      .def("set_tags", of_model(&LoggedModel::set_tags))
+      .def("delete_tag",
+           [](LoggedModel& self, const std::string& key) { check(without_gil([&] { return self.delete_tag(key); })); })
+      .def("log_file",
+           [](LoggedModel& self, const std::string& file, const std::string& path) {
+             check(without_gil([&] { return self.log_artifact(file, path); }));
+           })
+      .def("log_folder",
+           [](LoggedModel& self, const std::string& folder, const std::string& path) {
+             check(without_gil([&] { return self.log_artifacts(folder, path); }));
+           })
+      .def("finalize", of_model(&LoggedModel::finalize))
+      .def("remove", of_model(&LoggedModel::remove));
+  module.def("start_model", &start_model, py::arg("run"), py::arg("name"), py::arg("model_type"), py::arg("params"),
+             py::arg("tags"));
+  module.def(
+      "logged_model",
+      [](RunHandle& run, const std::string& id, const std::string& name) {
+        return take(run.run().logged_model(id, name));
+      },
+      py::arg("run"), py::arg("id"), py::arg("name"));
+  module.def(
+      "log_model_used",
+      [](RunHandle& run, const LoggedModel& model) {
+        logged(run, [&](mlops::Run& to) { return to.log_model_input(model); });
+      },
+      py::arg("run"), py::arg("model"));
+  module.def(
+      "log_model_output",
+      [](RunHandle& run, const LoggedModel& model, std::int64_t step) {
+        logged(run, [&](mlops::Run& to) { return to.log_model_output(model, step); });
+      },
+      py::arg("run"), py::arg("model"), py::arg("step"));
   module.def("log_model", &log_model, py::arg("run"), py::arg("name"), py::arg("files"), py::arg("flavor"),
              py::arg("model_type"), py::arg("step"), py::arg("params"), py::arg("tags"), py::arg("metadata"),
              py::arg("requirements"));
-  module.def("files_of", &files_of, py::arg("reader"), py::arg("run_id"));
+  module.def("files_of", &files_of, py::arg("reader"), py::arg("run_id"), py::arg("model") = "");
   module.def("server_files", &server_files, py::arg("run"), py::arg("path"), py::arg("recursive"), py::arg("root"),
              py::arg("source"));
   module.def("download", &download, py::arg("run"), py::arg("path"), py::arg("folder"), py::arg("root"),

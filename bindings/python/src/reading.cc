@@ -53,6 +53,17 @@ py::dict metrics_of(const RunSummary& run) {
   return all;
 }
 
+// A model's metrics: (name, value, step, time_ms, dataset, digest, run's id).
+py::dict model_of(const mlops::ModelSummary& model) {
+  py::list metrics;
+  for (const mlops::ModelMetric& one : model.metrics)
+    metrics.append(py::make_tuple(one.name, one.value, one.step, one.time_ms, one.dataset, one.digest, one.run_id));
+  return py::dict("id"_a = model.id, "server_id"_a = model.server_id, "name"_a = model.name, "type"_a = model.type,
+                  "run_id"_a = model.run_id, "experiment"_a = model.experiment, "status"_a = model.status,
+                  "created_ms"_a = model.created_ms, "updated_ms"_a = model.updated_ms, "deleted"_a = model.deleted,
+                  "params"_a = dict_of(model.params), "tags"_a = dict_of(model.tags), "metrics"_a = metrics);
+}
+
 mlops::RunQuery::Shown shown_of(int view_type) {
   using Shown = mlops::RunQuery::Shown;
   if (view_type == 1) return Shown::active;
@@ -137,6 +148,13 @@ void add_reading(py::module_& module) {
              const std::vector<mlops::Curve> curves = take(without_gil([&] { return self.curves(run_id, options); }));
              py::dict all;
              for (const mlops::Curve& curve : curves) all[py::str(curve.metric)] = py::cast(curve.mean);
+             return all;
+           })
+      .def("models",
+           [](const Reader& self) {
+             py::list all;
+             for (const mlops::ModelSummary& one : take(without_gil([&] { return self.models(); })))
+               all.append(model_of(one));
              return all;
            })
       .def("health", [](const Reader& self) { return health_of(take(without_gil([&] { return self.health(); }))); })

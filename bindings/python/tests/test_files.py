@@ -184,15 +184,16 @@ def test_models_and_versions_wait_for_a_server(tmp_path):
         mlops.log_metric("plain", 1.0, dataset=data)
         MlflowClient().log_metric(run.info.run_id, "client", 4, step=1, model_id=model.uid, dataset_name="valid", dataset_digest="d")
         for wrong in ("m-" + "0" * 32, "nosuch", model.name):
-            with pytest.raises(LookupError, match="log_model"):
+            with pytest.raises(LookupError, match="no logged model"):
                 mlops.log_metric("acc", 1, model_id=wrong)
         with pytest.raises(TypeError, match='metric "acc"'):
             mlops.log_metric("acc", [1, 2], model_id=model)
         with pytest.raises(TypeError, match="mlops.data"):
             mlops.log_metric("acc", 1, dataset="valid")
-    with mlops.start_run():
-        with pytest.raises(NotImplementedError, match=run.info.run_id):
-            mlops.log_metric("acc", 1, model_id=model)
+    with mlops.start_run() as judge:  # another run's point of the model
+        mlops.log_metric("judged", 1, model_id=model)
+    assert mlops.get_run(judge.info.run_id).data.metrics == {"judged": 1.0}
+    assert [m.run_id for m in mlops.get_logged_model(model.uid).metrics if m.key == "judged"] == [judge.info.run_id]
     step, when, value = (list(column) for column in mlops.read(run.info.run_id, "acc"))
     assert (step, value) == ([2, 3], [0.5, 0.75]) and when[0] == 5_000 and when[1] > 5_000
     assert mlops.get_run(run.info.run_id).data.metrics == {"acc": 0.75, "f1": 1.0, "plain": 1.0, "client": 4.0}

@@ -40,6 +40,27 @@ def test_a_million_calls_leak_nothing(tmp_path):
     assert min(kilobytes[3:]) - min(kilobytes[:2]) < 7_000, kilobytes
 
 
+RUNS = """
+    import gc, sys, mlops
+    def runs(n):
+        for i in range(n):
+            with mlops.start_run():
+                mlops.log_metric("loss", 0.5, step=i)
+                mlops.log_param("i", i)
+                mlops.set_tag("t", i)
+        gc.collect()
+        return sys.getallocatedblocks()
+    print(*[runs(int(sys.argv[1])) for _ in range(4)][1:])
+    """
+
+
+def test_ended_runs_leave_no_python_objects(tmp_path):
+    """What the library keeps of each is tests/drain/runs_test.cc's to tell."""
+    blocks = list(map(int, script(RUNS, 60, cwd=tmp_path).stdout.split()))
+    print(*blocks)
+    assert max(blocks) - blocks[0] < 60, blocks
+
+
 EVERYTHING = """
     import mlops
     with mlops.start_run() as run:

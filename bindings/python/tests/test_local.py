@@ -255,8 +255,8 @@ def test_what_is_not_there_says_so():
     for name in ("set_active_model", "autolog", "evaluate", "delete_experiment"):
         with pytest.raises(NotImplementedError, match=name):
             getattr(mlops, name)("x")
-    with pytest.raises(mlops.Error, match="get_logged_model"):
-        MlflowClient().get_logged_model("m")
+    with pytest.raises(mlops.Error, match="search_traces"):
+        MlflowClient().search_traces("m")
     with pytest.raises(NotImplementedError, match="sklearn"):
         mlops.sklearn.log_model()
     with pytest.raises(AttributeError):

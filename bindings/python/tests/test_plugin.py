@@ -17,6 +17,7 @@ import mlops
 
 sys.path.insert(0, str(SOURCE / "tests" / "servers"))
 servers = pytest.importorskip("servers")
+rest = pytest.importorskip("rest")
 pytestmark = pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="MLflow's environments have Debian's Python")
 
 PAGE = (SOURCE / "docs" / "plugin.md").read_text()
@@ -135,6 +136,119 @@ client.rename_experiment(experiment.experiment_id, "renamed")
 assert len(mlflow.search_runs(experiment_names=["renamed"])) == 1
 """, run.info.run_id, env={"MLFLOW_TRACKING_URI": f"mlops:{root}"}, cwd=tmp_path)
     assert mlops.get_run(run.info.run_id).data.tags["seen"] == "yes"
+
+
+MODELS_AND_VERSIONS = """
+import json, mlflow, pathlib, sys
+from mlflow.entities import LoggedModelInput, LoggedModelOutput
+client = mlflow.MlflowClient()
+mlflow.set_experiment("later")
+pathlib.Path("folder").mkdir()
+pathlib.Path("folder/weights.bin").write_bytes(b"weights")
+with mlflow.start_run(run_name="maker") as run:
+    mlflow.log_artifact("folder/weights.bin", "plain")
+    model = mlflow.initialize_logged_model("net", tags={"stage": "new", "gone": "1"}, params={"depth": "3"}, model_type="tree")
+    mlflow.log_model_params({"width": "4"}, model_id=model.model_id)
+    mlflow.set_logged_model_tags(model.model_id, {"stage": "old"})
+    mlflow.delete_logged_model_tag(model.model_id, "gone")
+    client.log_model_artifacts(model.model_id, "folder")
+    client.log_metric(run.info.run_id, "acc", 0.5, timestamp=5000, step=1, model_id=model.model_id, dataset_name="valid", dataset_digest="01")
+    mlflow.log_outputs([LoggedModelOutput(model.model_id, 3)])
+    mlflow.finalize_logged_model(model.model_id, "READY")
+    removed = mlflow.create_external_model(name="removed")
+    class Echo(mlflow.pyfunc.PythonModel):
+        def predict(self, context, model_input: list[str]):
+            return model_input
+    mlflow.pyfunc.log_model(name="echo", python_model=Echo())
+client.delete_logged_model(removed.model_id)
+alone = mlflow.create_external_model(name="alone")  # of no run: not delivered
+with mlflow.start_run(run_name="judge") as judge:
+    client.log_inputs(judge.info.run_id, models=[LoggedModelInput(model.model_id)])
+client.create_registered_model("digits", tags={"team": "x"}, description="words")
+first = mlflow.register_model(f"models:/{model.model_id}", "digits")
+second = client.create_model_version("digits", f"runs:/{run.info.run_id}/plain", run.info.run_id, tags={"k": "v"}, description="of files")
+client.set_registered_model_alias("digits", "champion", second.version)
+client.set_model_version_tag("digits", first.version, "checked", "yes")
+client.update_model_version("digits", first.version, "better")
+client.rename_registered_model("digits", "numbers")
+client.set_registered_model_tag("numbers", "t", "1")
+client.copy_model_version(f"models:/numbers/{first.version}", "copies")
+client.create_registered_model("elsewhere")
+client.create_model_version("elsewhere", "s3://bucket/model")
+client.create_model_version("elsewhere", str(pathlib.Path("folder").absolute()))  # only this machine knows it
+client.create_registered_model("short lived")
+client.delete_registered_model("short lived")
+print(json.dumps({"tags": mlflow.get_logged_model(model.model_id).tags, "metrics": client.get_run(run.info.run_id).data.metrics,
+                  "versions": sorted((one.name, str(one.version)) for one in client.search_model_versions())}))
+"""
+
+
+def test_a_roots_models_and_versions_are_delivered_later(root, tmp_path):
+    made = python("mlflow3", MODELS_AND_VERSIONS, env={"MLFLOW_TRACKING_URI": f"mlops:{root}"}, cwd=tmp_path)
+    said = answer(made)
+    assert said["tags"]["stage"] == "old" and said["metrics"] == {"acc": 0.5}
+    assert said["versions"] == [["copies", "1"], ["elsewhere", "1"], ["elsewhere", "2"], ["numbers", "1"], ["numbers", "2"]]
+    assert made.stderr.count("will not be delivered") == 1, made.stderr[-3000:]
+    server = servers.MlflowServer("mlflow3").start()
+    try:
+        with mlops.start_run():  # whatever a dead process left is collected
+            pass
+        for _ in range(2):  # again: nothing comes twice
+            mlops.sync(server.uri, timeout=240, progress=False)
+        reader = rest.Rest(server.uri)
+        experiment = reader.call("GET", "experiments/get-by-name", experiment_name="later")["experiment"]["experiment_id"]
+        models = {one["info"]["name"]: one for one in reader.call("POST", "logged-models/search", {"experiment_ids": [experiment]})["models"]}
+        assert sorted(models) == ["echo", "net"]
+        net = models["net"]
+        assert net["info"]["status"] == "LOGGED_MODEL_READY" and net["info"]["model_type"] == "tree"
+        assert {one["key"]: one["value"] for one in net["data"]["params"]} == {"depth": "3", "width": "4"}
+        tags = {one["key"]: one["value"] for one in net["info"]["tags"]}
+        assert tags["stage"] == "old" and "gone" not in tags
+        assert [(m["key"], m["value"], m["step"], m["timestamp"], m["dataset_name"]) for m in net["data"]["metrics"]] == [("acc", 0.5, 1, 5000, "valid")]
+        there = net["info"]["model_id"]
+        files = reader.call("GET", f"logged-models/{there}/artifacts/directories")["files"]
+        assert [(one["path"], int(one["file_size"])) for one in files] == [("weights.bin", 7)]
+        runs = {one["info"]["run_name"]: one for one in reader.call("POST", "runs/search", {"experiment_ids": [experiment]})["runs"]}
+        maker, judge = (reader.call("GET", "runs/get", run_id=runs[name]["info"]["run_id"])["run"] for name in ("maker", "judge"))
+        assert (there, 3) in [(one["model_id"], int(one["step"])) for one in maker["outputs"]["model_outputs"]]
+        assert [one["model_id"] for one in judge["inputs"]["model_inputs"]] == [there]
+        numbers = reader.call("GET", "registered-models/get", name="numbers")["registered_model"]
+        assert numbers["description"] == "words" and {t["key"]: t["value"] for t in numbers["tags"] if t["key"] != "mlops.uid"} == {"team": "x", "t": "1"}
+        assert [(one["alias"], one["version"]) for one in numbers["aliases"]] == [("champion", "2")]
+        versions = {(v["name"], v["version"]): v for v in reader.call("GET", "model-versions/search", max_results=100)["model_versions"]}
+        assert sorted(versions) == [("copies", "1"), ("elsewhere", "1"), ("numbers", "1"), ("numbers", "2")]
+        first, second = versions["numbers", "1"], versions["numbers", "2"]
+        assert there in first["source"] and first["run_id"] == maker["info"]["run_id"] and first["description"] == "better"
+        assert {t["key"]: t["value"] for t in first["tags"]}["checked"] == "yes"
+        assert second["run_id"] == maker["info"]["run_id"] and second["description"] == "of files" and second["source"].endswith("/plain")
+        assert versions["elsewhere", "1"]["source"] == "s3://bucket/model"
+        names = [one["name"] for one in reader.call("GET", "registered-models/search", max_results=100)["registered_models"]]
+        assert sorted(names) == ["copies", "elsewhere", "numbers"]
+        loaded = python("mlflow3", "import mlflow, sys; print(mlflow.pyfunc.load_model(sys.argv[1]).predict(['a']))", f"models:/{models['echo']['info']['model_id']}",
+                        env={"MLFLOW_TRACKING_URI": server.uri}, cwd=tmp_path)
+        assert loaded.stdout.split("\n")[-2] == "['a']"
+    finally:
+        server.stop()
+
+
+def test_image_is_mlflows(tmp_path):
+    python("mlflow3", """
+import mlflow, mlops, numpy
+seen = []
+for module in (mlflow, mlops):
+    picture = module.Image(numpy.array([[0, 255], [7, 8]]))
+    picture.resize((4, 6)).save(module.__name__ + ".png")
+    again = module.Image(module.__name__ + ".png")
+    colours = module.Image(numpy.ones((1, 2, 3)) / 2)
+    seen.append((picture.size, picture.to_list(), picture.to_array().tolist(), again.size, again.to_list(), colours.to_list(),
+                 module.Image(picture.to_pil()).to_pil().mode, module.Image([[1, 2]]).to_list()))
+assert seen[0] == seen[1], seen
+mlops.set_tracking_uri("mlops:root")
+with mlops.start_run() as run:
+    mlops.log_image(picture, "p.png")
+[file] = mlops.MlflowClient().list_artifacts(run.info.run_id)
+assert mlops.Image(mlops.artifacts.download_artifacts(run_id=run.info.run_id, artifact_path=file.path)).to_list() == picture.to_list()
+""", cwd=tmp_path)
 
 
 def test_the_stores_own_share_of_a_point(tmp_path):

@@ -22,10 +22,10 @@ def server():
     with_server.stop()
 
 
-def run(python, module, uri, cwd, **more):
+def run(python, module, uri, cwd, file="scenario.py", **more):
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "MLOPS_"))}
     environment.update(MLFLOW_TRACKING_URI=uri, USER="someone", **more)
-    done = subprocess.run([str(python), str(HERE / "scenario.py"), module, f"by {module}"], env=environment, cwd=cwd, text=True,
+    done = subprocess.run([str(python), str(HERE / file), module, f"by {module}"], env=environment, cwd=cwd, text=True,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=300)
     assert done.returncode == 0, done.stderr[-4000:]
     return json.loads([line for line in done.stdout.splitlines() if line.startswith("{")][-1])
@@ -59,6 +59,47 @@ def test_the_same_script_says_the_same(server, tmp_path):
         assert ours.get(key) == theirs.get(key), key
     assert held(server.uri, "by mlops") == held(server.uri, "by mlflow")
     assert pathlib.Path(tmp_path / ".mlops").exists()
+
+
+def models_held(uri, experiment):
+    """What the server has of the experiment's logged models, by name, and what runs say of them."""
+    reader = rest.Rest(uri)
+    found = reader.call("GET", "experiments/get-by-name", experiment_name=experiment)["experiment"]["experiment_id"]
+    models = reader.call("POST", "logged-models/search", {"experiment_ids": [found], "max_results": 50}).get("models", [])
+    names = {one["info"]["model_id"]: one["info"]["name"] for one in models}
+    held, used = {}, {}
+    for one in models:
+        info, data = one["info"], one.get("data", {})
+        files = reader.call("GET", f"logged-models/{info['model_id']}/artifacts/directories").get("files", [])
+        held[info["name"]] = {
+            "type": info.get("model_type"), "status": info["status"], "files": sorted((f["path"], f["is_dir"], f.get("file_size")) for f in files),
+            "tags": {t["key"]: t["value"] for t in info.get("tags", []) if not t["key"].startswith(("mlops.", "mlflow.source.git"))},
+            "params": {p["key"]: p["value"] for p in data.get("params", [])},
+            "metrics": sorted((m["key"], int(m.get("step", 0)), m["value"], m["timestamp"], m.get("dataset_name"), m.get("dataset_digest"))
+                              for m in data.get("metrics", []))}
+        for key in ("mlflow.source.name", "mlflow.modelVersions"):  # they name the script and the registered model
+            held[info["name"]]["tags"].pop(key, None)
+        if info["name"] == "elsewhere":  # its MLmodel says other things
+            held["elsewhere"]["files"] = [path for path, *_ in held["elsewhere"]["files"]]
+    for one in reader.call("POST", "runs/search", {"experiment_ids": [found], "max_results": 100})["runs"]:
+        one = reader.call("GET", "runs/get", run_id=one["info"]["run_id"])["run"]
+        used[one["info"]["run_name"]] = {
+            "status": one["info"]["status"],
+            "in": sorted(names[m["model_id"]] for m in one.get("inputs", {}).get("model_inputs", [])),
+            "out": sorted((names[m["model_id"]], int(m.get("step", 0))) for m in one.get("outputs", {}).get("model_outputs", []))}
+    return held, used
+
+
+def test_logged_models_are_the_same(server, tmp_path):
+    theirs = run(server.venv / "bin" / "python", "mlflow", server.uri, tmp_path, "scenario_models.py", GIT_PYTHON_REFRESH="quiet")
+    ours = run(sys.executable, "mlops", server.uri, tmp_path, "scenario_models.py")
+    for key in sorted(set(theirs) | set(ours)):
+        assert ours.get(key) == theirs.get(key), key
+    models, used = models_held(server.uri, "by mlflow")
+    assert len(models) == 4 and models["net"]["params"] == {"depth": "3", "width": "4", "kind": "wide"}
+    ours_held, ours_used = models_held(server.uri, "by mlops")
+    assert ours_held == models
+    assert ours_used == used
 
 
 def test_points_of_a_model_on_a_server(server, tmp_path):

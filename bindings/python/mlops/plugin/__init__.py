@@ -36,7 +36,7 @@ def tracking_store(store_uri: str, artifact_uri: str | None = None, **_: Any) ->
 def registry_store(store_uri: str, **_: Any) -> Any:
     if store_uri.startswith("mlops:"):
         _need_sqlalchemy(store_uri)
-        from .registry import local_registry
+        from .local_registry import local_registry
 
         return local_registry(store_uri)
     from .registry import ServedRegistry

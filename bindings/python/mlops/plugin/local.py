@@ -1,7 +1,8 @@
 """LocalStore: a root as a tracking store, without a server (mlops:///folder).
 
 Runs are in the buffer. What a buffer does not hold is kept by MLflow's own SQLite store, in `.mlflow/mlflow.db` of the
-root: ids, tags and life of experiments, logged models, what runs used and made, traces and all that belongs to them.
+root: ids, tags and life of experiments, logged models (the buffer is told of them: models.py), what runs used and made,
+traces and all that belongs to them.
 Opening and reading lock no slot of the buffer, so any number of processes read beside those that write.
 """
 
@@ -23,11 +24,11 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_STATE
 from mlflow.store.db.utils import _initialize_tables
 from mlflow.store.tracking.dbmodels.models import SqlExperiment, SqlExperimentTag, SqlRun
-from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.utils.uri import append_to_uri_path
 
 from .buffer import OLD, plainly
 from .inputs import log_dataset
+from .models import Models
 from .places import ARTIFACTS, store_place
 from .runs import Buffered
 
@@ -72,9 +73,10 @@ def _empty_database() -> str:
     return file
 
 
-class LocalStore(Buffered, SqlAlchemyStore):
+class LocalStore(Buffered, Models):
     def __init__(self, store_uri: str) -> None:
         self._begin(store_place(store_uri))
+        self._begin_models()
         self._names: dict[str, str] = {}  # of the buffer: id
         with database(self.place.root) as uri:
             super().__init__(uri, f"mlops://{quote(self.place.root)}{ARTIFACTS}")
@@ -279,14 +281,17 @@ class LocalStore(Buffered, SqlAlchemyStore):
         if run is not None:
             for one in datasets or []:
                 log_dataset(run.handle, one)  # for a delivery to come
+            self._tell_inputs(run_id, models)
 
     @plainly
     def log_outputs(self, run_id: str, models: Any) -> None:
         super().log_outputs(self._row(run_id), models)
+        self._tell_outputs(run_id, models)
 
     def _model_points(self, run_id: str, metrics: list[Metric]) -> None:
         self._row(run_id)
         self._log_model_metrics(run_id, metrics, experiment_id=self._experiment_of(self._known(run_id).experiment))
+        self._tell_points(run_id, metrics)
 
     @plainly
     def link_traces_to_run(self, trace_ids: list[str], run_id: str) -> None:

@@ -66,6 +66,11 @@ class Artifacts(NamedTuple):
     path: str  #: below the run's artifacts, or below the place's
 
 
+def files_of(where: Artifacts) -> str:
+    """The folder of MLflow's own files that a place of a root is."""
+    return os.path.join(where.place.root + ARTIFACTS, *where.path.split("/"))
+
+
 def artifacts_place(uri: str) -> Artifacts:
     parts = urlsplit(uri)
     path = unquote(parts.path)

@@ -1,4 +1,4 @@
-"""The model registry of a place: of a root MLflow's own SQLite store beside its runs, of a server the server's."""
+"""The model registry of a server, for a root that is delivered there."""
 
 from __future__ import annotations
 
@@ -17,15 +17,6 @@ from .buffer import plainly
 from .server import server_at
 
 _DELIVERY = 60.0  # seconds that a new version waits for its files to be on the server
-
-
-def local_registry(store_uri: str) -> Any:
-    from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
-
-    from .local import database
-
-    with database(store_place(store_uri).root) as uri:
-        return SqlAlchemyStore(uri)
 
 
 class ServedRegistry(RestStore):
