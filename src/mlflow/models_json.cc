@@ -87,9 +87,9 @@ std::string encode_finalize(std::string_view model_id, const char* status) {
 }
 
 std::string encode_model_pairs(std::string_view model_id, const char* what, const Pairs& pairs) {
-  Ordered body;
+  Json body;
   body["model_id"] = model_id;
-  body[what] = pairs_of(pairs);
+  body[what] = pairs_json(pairs);
   return dump(body);
 }
 

@@ -16,6 +16,9 @@ namespace {
 
 constexpr int kLookups = 3;  // as of a run's create
 
+/// Who made the run and with what: MLflow's pages show it of a model too.
+bool is_source_tag(std::string_view key) { return key == "mlflow.user" || key.substr(0, 14) == "mlflow.source."; }
+
 Pairs with_prefix(const Pairs& pairs, std::string_view prefix) {
   Pairs out;
   for (const auto& [key, value] : pairs) {
@@ -23,9 +26,6 @@ Pairs with_prefix(const Pairs& pairs, std::string_view prefix) {
   }
   return out;
 }
-
-/// Who made the run and with what: MLflow's pages show it of a model too.
-bool is_source_tag(std::string_view key) { return key == "mlflow.user" || key.substr(0, 14) == "mlflow.source."; }
 
 bool is_open(const model::Op& op) {
   return std::any_of(op.pairs.begin(), op.pairs.end(), [](const auto& pair) { return pair.first == model::kOpen; });
