@@ -15,8 +15,8 @@ bool logged_model_of(const json& object, RemoteLoggedModel* out) {
   out->artifact_uri = text(*info, "artifact_uri");
   out->status = text(*info, "status");
   out->params.clear();
-  const auto param = [&](const json& item) { out->params.emplace_back(text(item, "key"), text(item, "value")); };
-  return !out->model_id.empty() && each(field(object, "data"), "params", param);
+  const json* data = field(object, "data");
+  return !out->model_id.empty() && (data == nullptr || read_pairs(*data, "params", &out->params));
 }
 
 Json number_json(double v) {
