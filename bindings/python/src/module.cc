@@ -8,9 +8,11 @@
 #include <pybind11/stl.h>
 #include <unistd.h>
 
+#include <future>
 #include <memory>
 #include <optional>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -152,8 +154,14 @@ void close_all() {
   if (!interpreter_finalizes()) return;  // a reload
   interpreter_ends.store(true);
   without_gil([] {
+    std::vector<std::future<void>> others;  // at once, so that their deadlines are one
     for (const Opened& one : opened()) {
-      if (one.pid == ::getpid()) one.client.close().ignore();
+      if (one.pid != ::getpid()) continue;
+      try {
+        others.push_back(std::async(std::launch::async, [&one] { one.client.close().ignore(); }));
+      } catch (const std::system_error&) {  // no thread to be had
+        one.client.close().ignore();
+      }
     }
   });
 }
