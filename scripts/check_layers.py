@@ -37,7 +37,7 @@ THIRD_PARTY = {
     "spdlog": (r"(spdlog|fmt)/.*", {"base": 1}),
     "OpenSSL, xxHash": (r"(openssl/.*|xxhash\.h)", {"base": 1}),
     "libcurl": (r"curl/.*", {"http": 1}),
-    "JSON library": (r"nlohmann/json\.hpp", {"mlflow": 4, "store": 1}),
+    "JSON library": (r"nlohmann/json\.hpp", {"mlflow": 1, "store": 1}),
     "JSON library, forward": (r"nlohmann/json_fwd\.hpp", {"mlflow": 99}),
     "libpng": (r"png\.h", {"client": 1}),
     "libwebp": (r"webp/.*", {"client": 1}),

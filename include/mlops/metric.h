@@ -61,7 +61,7 @@ class Metric {
   /// Whether the next log() of this thread is the common case, which waits for nothing: for a caller that holds a lock
   /// of its own (Python's GIL) and would let it go first. Costs a nanosecond.
   bool at_once() const noexcept {
-    if (gate_ == nullptr) return true;
+    if (gate_ == nullptr || gate_->generation.load(std::memory_order_relaxed) != generation_) return true;  // drops
     detail::Lane* lane = detail::tls_lane;
     while (lane != nullptr && lane->core != gate_->core) lane = lane->next;
     return lane != nullptr && (reinterpret_cast<std::uintptr_t>(lane->cursor) & 0xFFFFu) != 0;

@@ -219,7 +219,7 @@ class MLOPS_API Registry {
   /// The version's files as `dir`: fetched into the cache, checked, and switched in at once (`dir` becomes a link into
   /// the cache; who has the old files open keeps them). When the cache has the version, one request. Blocks as a
   /// download does. not_found, unavailable; data_loss: what came is not what the manifest says; failed_precondition:
-  /// `dir` is there and no link.
+  /// `dir` is there and no link of an earlier pull, or lies in what one brought.
   Result<PullReport> pull(std::string_view uri, const std::string& dir, const PullOptions& options = {}) const;
   /// Pulls, and again every `interval`, until *stop. `callback` is called on this thread: for the first, whenever the
   /// directory was switched, and once for each new failure. One request a look.

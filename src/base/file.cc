@@ -67,12 +67,12 @@ const char* hint_of(int error) {
       return "check the path";
     case EACCES:
     case EPERM:
-      return "check who owns the path and its mode, or choose another root with MLOPS_HOME";
+      return "check who owns the path and its mode, or choose another folder (MLOPS_HOME moves the root)";
     case EROFS:
-      return "the file system is read-only: choose another root with MLOPS_HOME";
+      return "the file system is read-only: choose another folder (MLOPS_HOME moves the root)";
     case ENOSPC:
     case EDQUOT:
-      return "free some space or raise the quota, or choose another root with MLOPS_HOME";
+      return "free some space or raise the quota, or choose another folder (MLOPS_HOME moves the root)";
     case EFBIG:
       return "raise the file size limit (ulimit -f)";
     case EMFILE:
@@ -91,7 +91,7 @@ const char* hint_of(int error) {
     case ENAMETOOLONG:
       return "choose a shorter path";
     case ENOLCK:
-      return "this file system has no locks left or none at all: choose another root with MLOPS_HOME";
+      return "this file system has no locks left or none at all: choose another folder (MLOPS_HOME moves the root)";
     default:
       return nullptr;
   }
@@ -109,14 +109,15 @@ Status make_one(const std::string& path, bool last) {
   struct stat st{};
   if (::stat(path.c_str(), &st) != 0) return errno_status(error, "make the folder", path);
   if (!S_ISDIR(st.st_mode)) {
-    return Status(
-        StatusCode::failed_precondition,
-        path + " is a file, and a folder is needed there: move it away, or choose another root with MLOPS_HOME");
+    return Status(StatusCode::failed_precondition, path +
+                                                       " is a file, and a folder is needed there: move it away, or "
+                                                       "choose another folder (MLOPS_HOME moves the root)");
   }
   if (last && st.st_uid != ::geteuid()) {
-    return Status(StatusCode::failed_precondition, path + " belongs to another user (uid " + std::to_string(st.st_uid) +
-                                                       ", this process runs as uid " + std::to_string(::geteuid()) +
-                                                       "): choose another root with MLOPS_HOME, or chown it");
+    return Status(StatusCode::failed_precondition,
+                  path + " belongs to another user (uid " + std::to_string(st.st_uid) + ", this process runs as uid " +
+                      std::to_string(::geteuid()) +
+                      "): choose another folder (MLOPS_HOME moves the root), or chown it");
   }
   return {};
 }

@@ -33,6 +33,12 @@ std::string footer_of(const Command& command) {
   return out;
 }
 
+/// CLI11's own names the whole range of doubles.
+std::string not_negative(const std::string& text) {
+  double number = -1;
+  return ::CLI::detail::lexical_cast(text, number) && number >= 0 ? "" : "'" + text + "' is no number from 0 on";
+}
+
 void add(::CLI::App* parent, const Command& command, Common* common, int* code) {
   ::CLI::App* app = parent->add_subcommand(command.name, command.summary);
   if (command.hidden) app->group("");
@@ -41,7 +47,7 @@ void add(::CLI::App* parent, const Command& command, Common* common, int* code) 
     if (option.required) added->required();
     if (!option.choices.empty()) added->check(::CLI::IsMember(option.choices));
     if (std::holds_alternative<double*>(option.into) || std::holds_alternative<std::uint64_t*>(option.into))
-      added->check(::CLI::NonNegativeNumber);
+      added->check(::CLI::Validator(not_negative, "NONNEGATIVE"));
     if (std::holds_alternative<std::vector<std::string>*>(option.into) && option.names.front() == '-') {
       added->allow_extra_args(false)->take_all();  // one word for each time it is given
     }

@@ -120,7 +120,9 @@ int shares(const Common& common, const Arguments& a) {
   for (const auto& [name, text] : *given) {
     const std::optional<std::int64_t> share = read_whole(text);
     if (!share || *share < 0 || *share > 1'000'000) {
-      return fail(Status(StatusCode::invalid_argument, "a share is a whole number: " + name + "=90"));
+      return fail(Status(
+          StatusCode::invalid_argument,
+          "share \"" + name + "=" + text + "\": a share is a whole number up to 1,000,000, as in " + name + "=90"));
     }
     all.push_back({name, static_cast<std::uint32_t>(*share)});
   }

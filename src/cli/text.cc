@@ -22,7 +22,14 @@ int exit_code(const Status& status) {
 }
 
 int fail(const Status& status) {
-  std::fprintf(stderr, "mlops: %.*s\n", static_cast<int>(status.message().size()), status.message().data());
+  std::string words;
+  for (const char c : status.message()) {  // a server's words may be in it: nothing that a terminal obeys
+    const auto byte = static_cast<unsigned char>(c);
+    char hex[8];
+    std::snprintf(hex, sizeof hex, "\\x%02x", byte);
+    words += (byte < 0x20 && c != '\n') || byte == 0x7f ? std::string(hex) : std::string(1, c);
+  }
+  std::fprintf(stderr, "mlops: %s\n", words.c_str());
   return exit_code(status);
 }
 

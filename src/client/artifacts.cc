@@ -79,6 +79,9 @@ bool is_uri(const std::string& text) {
 Result<store::Place> find_place(std::string run, std::string* path, const DownloadOptions& options) {
   store::Place place;
   place.writing = false;
+  if (run.compare(0, 8, "models:/") == 0)
+    return Status(StatusCode::invalid_argument,
+                  run + " is a model of the registry: `mlops models pull` (Registry::pull) brings its files");
   if (is_uri(run) && run.compare(0, 6, "runs:/") != 0) {
     place.artifact_uri = run;
     if (run.compare(0, 17, "mlflow-artifacts:") == 0 || run.compare(0, 4, "http") == 0) {

@@ -98,6 +98,7 @@ struct Core {
   std::vector<std::shared_ptr<client::RunState>> open_runs;
   std::vector<base::Uid> touched;           // all runs this process logged to, for flush(delivered)
   std::map<base::Uid, std::string> tables;  // of runs: the tag client::kTablesTag as it is here
+  std::int64_t last_intent_ms = 0;          // no two have one time: the story of an alias is told by it
 
   std::mutex engines_mutex;
   std::condition_variable engines_changed;

@@ -2,9 +2,6 @@
 // given back when nothing waits.
 #include "mlops/delivery.h"
 
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <chrono>
 #include <functional>
@@ -29,17 +26,6 @@ namespace mlops::client {
 namespace {
 
 constexpr std::size_t kWideSlots = 4;  // with several connections each; one will do for those beyond
-
-std::int64_t written_at(const std::string& path) {
-  struct stat st{};
-  if (::stat(path.c_str(), &st) != 0) return -1;
-  return st.st_mtim.tv_sec * 1'000'000'000 + st.st_mtim.tv_nsec;
-}
-
-// When somebody last took the slot (its lock file is written then), or changed what is to be delivered of it.
-std::int64_t changed_at(const std::string& dir, const std::string& destination) {
-  return std::max(written_at(dir + "/lock"), written_at(dir + "/delivery/" + destination + "/ledger"));
-}
 
 class Deliverer {
   using Works = std::map<std::string, std::unique_ptr<DeliverySlot>>;  // by folder
@@ -159,9 +145,8 @@ class Deliverer {
         }
         ++it;
       } else if (options_.follow && work->settled()) {  // the next process may want it
-        const std::string dir = it->first;
-        it = give_back(it);
-        settled_[dir] = changed_at(dir, target_.destination.name);
+        const auto settled = settled_.try_emplace(it->first).first;
+        it = give_back(it, &settled->second);
       } else {
         ++it;
       }
@@ -169,7 +154,8 @@ class Deliverer {
     return idle;
   }
 
-  Works::iterator give_back(Works::iterator at) {
+  // `changed`: what `changed_at` said while it was still ours.
+  Works::iterator give_back(Works::iterator at, std::int64_t* changed = nullptr) {
     DeliverReport last;
     std::uint64_t intents = 0;
     at->second->add_to(&last, &intents);
@@ -179,7 +165,8 @@ class Deliverer {
     closed_.requests += last.requests;
     closed_.retries += last.retries;
     left_[at->first] = {last, at->second->engine()->progress().total};
-    at->second->close(Millis(3'000));
+    const std::int64_t left = at->second->close(Millis(3'000));
+    if (changed != nullptr) *changed = left;
     return works_.erase(at);
   }
 

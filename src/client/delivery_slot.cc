@@ -1,5 +1,7 @@
 #include "client/delivery_slot.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <chrono>
 #include <thread>
@@ -20,7 +22,17 @@ constexpr std::int64_t kAskMs = 1'000;
 constexpr std::int64_t kBlockedMs = 3'000;
 constexpr std::int64_t kPublishMs = 5'000;  // for a living owner on another node to publish what this deliverer lacks
 
+std::int64_t written_at(const std::string& path) {
+  struct stat st{};
+  if (::stat(path.c_str(), &st) != 0) return -1;
+  return st.st_mtim.tv_sec * 1'000'000'000 + st.st_mtim.tv_nsec;
+}
+
 }  // namespace
+
+std::int64_t changed_at(const std::string& dir, const std::string& destination) {
+  return std::max(written_at(dir + "/lock"), written_at(dir + "/delivery/" + destination + "/ledger"));
+}
 
 bool DeliveryShare::stopped() const {
   if (options.stop != nullptr && options.stop->load(std::memory_order_relaxed)) return true;
@@ -33,13 +45,15 @@ Status DeliverySlot::open(bool alive, int max_connections) {
   return s.ok() ? start_engine(max_connections) : s;
 }
 
-void DeliverySlot::close(Millis deadline) {
+std::int64_t DeliverySlot::close(Millis deadline) {
   if (engine_ != nullptr) engine_->stop(deadline);
   if (drain_ != nullptr) drain_->on_beat({});  // it wakes the engine
   engine_.reset();
+  const std::int64_t changed = changed_at(dir_, share_->target.destination.name);
   if (drain_ != nullptr) drain_->close(deadline).ignore();
   drain_.reset();
   reader_.reset();
+  return changed;
 }
 
 Status DeliverySlot::own() {

@@ -41,6 +41,9 @@ struct DeliveryShare {
   AttachedFiles attached;
 };
 
+/// When somebody last took the slot (its lock file is written then), or changed what is to be delivered of it.
+std::int64_t changed_at(const std::string& dir, const std::string& destination);
+
 /// One thread at a time.
 class DeliverySlot {
  public:
@@ -52,8 +55,8 @@ class DeliverySlot {
   /// Begins. `alive`: it has an owner, as far as is known; one that comes in between is read beside. not_found: nothing
   /// is buffered there yet. May block for some seconds, while a database opens.
   Status open(bool alive, int max_connections);
-  /// Ends within the deadline, and gives an owned slot back.
-  void close(Millis deadline);
+  /// Ends within the deadline, and gives an owned slot back; what `changed_at` said just before it did.
+  std::int64_t close(Millis deadline);
 
   /// Taken over, not read beside its owner.
   bool owned() const { return drain_ != nullptr; }

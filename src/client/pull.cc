@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <filesystem>
+#include <set>
 #include <thread>
 
 #include "base/base.h"
@@ -49,16 +50,30 @@ std::string field_of(const std::string& text, const std::string& word) {
   return {};
 }
 
+/// Of a cache: content/<64 hex>.
+bool is_content(const fs::path& path) {
+  const std::string name = path.filename().native();
+  return name.size() == 64 && name.find_first_not_of("0123456789abcdef") == name.npos &&
+         path.parent_path().filename() == "content";
+}
+
 /// `path` becomes a link to `target`, at once. True: it was another one before, or none.
 Result<bool> switch_link(const std::string& target, const std::string& path) {
   std::error_code error;
   const fs::file_status there = fs::symlink_status(path, error);
-  if (fs::is_symlink(there) && fs::read_symlink(path, error).native() == target) return false;
-  if (fs::exists(there) && !fs::is_symlink(there)) {
+  const fs::path leads_to = fs::is_symlink(there) ? fs::read_symlink(path, error) : fs::path();
+  if (leads_to == target) return false;
+  if (fs::exists(there) && !is_content(leads_to)) {
     return Status(StatusCode::failed_precondition,
                   path + " is there and no link of an earlier pull: move it away, or pull to another folder");
   }
   const fs::path parent = fs::path(path).parent_path();
+  for (fs::path at = fs::weakly_canonical(fs::absolute(path, error).parent_path(), error); at.has_relative_path();
+       at = at.parent_path()) {
+    if (!is_content(at)) continue;
+    return Status(StatusCode::failed_precondition,
+                  at.native() + " is a model that an earlier pull brought: pull to a folder that is not inside one");
+  }
   if (!parent.empty()) {
     if (Status s = base::make_dirs(parent.native()); !s.ok()) return s;
   }
@@ -92,7 +107,7 @@ struct Content {
   bool verified = false;
 };
 
-/// Each file of the manifest is there with its size and SHA-256; no other is.
+/// Each file of the manifest is there with its size and SHA-256; no other is, but for itself.
 Status check_manifest(const std::string& folder, const std::vector<mlflow::ManifestFile>& manifest, Content* out) {
   for (const mlflow::ManifestFile& file : manifest) {
     const fs::path path = fs::path(folder) / fs::path(file.path).lexically_normal();
@@ -109,13 +124,23 @@ Status check_manifest(const std::string& folder, const std::vector<mlflow::Manif
       return Status(StatusCode::data_loss, file.path + " is not what the manifest says (SHA-256 " + *digest + ")");
     }
   }
+  std::set<std::string> named = {std::string(mlflow::kManifestName)};
+  for (const mlflow::ManifestFile& file : manifest) named.insert(fs::path(file.path).lexically_normal().native());
+  std::error_code error;
+  for (fs::recursive_directory_iterator at(folder, error), end; !error && at != end; at.increment(error)) {
+    const std::string path = at->path().lexically_relative(folder).native();
+    if (!at->is_directory(error) && named.count(path) == 0)
+      return Status(StatusCode::data_loss, path + " is among the files, and the manifest does not name it");
+  }
+  if (error) return Status(StatusCode::internal, "cannot list " + folder + ": " + error.message());
   out->verified = true;
   return {};
 }
 
 }  // namespace
 
-Result<PullReport> Registry::pull(std::string_view uri, const std::string& dir, const PullOptions& options) const {
+Result<PullReport> Registry::pull(std::string_view uri, const std::string& folder, const PullOptions& options) const {
+  const std::string dir = folder.substr(0, folder.find_last_not_of('/') + 1);
   if (dir.empty()) return Status(StatusCode::invalid_argument, "pull: name the folder that the model shall be");
   Result<std::string> cache = cache_folder(options.cache);
   if (!cache.ok()) return cache.status();

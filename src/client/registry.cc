@@ -15,6 +15,7 @@
 #include "client/remotes.h"
 #include "client/run_impl.h"
 #include "client/start.h"
+#include "mlflow/mlflow.h"
 
 namespace mlops::client {
 namespace {
@@ -36,14 +37,6 @@ std::optional<PendingStatus> result_of(const Pending::Impl& pending) {
   return find_result(pending.root, pending.uid, pending.destination);
 }
 
-std::string user_name() {
-  for (const char* name : {"LOGNAME", "USER", "USERNAME"}) {
-    const char* value = environment_variable(name);
-    if (value != nullptr && *value != '\0') return value;
-  }
-  return "uid " + std::to_string(::getuid());
-}
-
 }  // namespace
 
 Result<Pending> accept(Core* core, model::Intent intent, const std::string& destination) {
@@ -58,8 +51,9 @@ Result<Pending> accept(Core* core, model::Intent intent, const std::string& dest
   pending->core = core;
   const std::lock_guard<std::mutex> lock(core->mutex);
   if (core->closing.load()) return Status(StatusCode::failed_precondition, "the client is closed");
-  op.time_ms = base::now_ms();
+  op.time_ms = std::max(base::now_ms(), core->last_intent_ms + 1);
   if (Status s = core->writer->append(&op); !s.ok()) return s;
+  core->last_intent_ms = op.time_ms;
   if (std::find(core->touched.begin(), core->touched.end(), model::kRegistry) == core->touched.end()) {
     core->touched.push_back(model::kRegistry);
   }
@@ -185,7 +179,8 @@ Intent with(Intent intent, const Condition& condition) {
 Intent promotion(Verb verb, std::string_view name, std::string_view alias, const PromoteOptions& options) {
   Intent intent = with(intent_of(verb, name), options.condition);
   intent.key = alias;
-  intent.who = options.who.empty() ? client::user_name() : options.who;
+  intent.who = options.who.empty() ? mlflow::user_name(client::environment_variable) : options.who;
+  if (intent.who.empty()) intent.who = "uid " + std::to_string(::geteuid());
   intent.why = options.why;
   return intent;
 }

@@ -5,26 +5,11 @@
 #include <cctype>
 #include <charconv>
 #include <limits>
-#include <nlohmann/json.hpp>
+
+#include "mlflow/json.h"
 
 namespace mlops::mlflow {
 namespace {
-
-using nlohmann::json;
-
-const json* field(const json& object, const char* name) {
-  if (!object.is_object()) return nullptr;
-  const auto it = object.find(name);
-  return it == object.end() || it->is_null() ? nullptr : &*it;
-}
-
-std::string text(const json& object, const char* name) {  // ids are strings, or integers on some servers
-  const json* v = field(object, name);
-  if (!v) return {};
-  if (v->is_string()) return v->get_ref<const std::string&>();
-  if (v->is_number_integer()) return std::to_string(v->get<std::int64_t>());
-  return {};
-}
 
 bool read_int(const json* v, std::int64_t* out) {
   if (!v) return false;
@@ -54,18 +39,6 @@ bool read_double(const json* v, double* out) {
   if (s == "-Infinity" || s == "-inf") return *out = -std::numeric_limits<double>::infinity(), true;
   const auto [end, error] = std::from_chars(s.data(), s.data() + s.size(), *out);
   return error == std::errc() && end == s.data() + s.size();
-}
-
-bool read_pairs(const json& data, const char* name, Pairs* out) {
-  out->clear();
-  const json* list = field(data, name);
-  if (!list) return true;
-  if (!list->is_array()) return false;
-  for (const json& item : *list) {
-    if (!item.is_object()) return false;
-    out->emplace_back(text(item, "key"), text(item, "value"));
-  }
-  return true;
 }
 
 bool read_last_points(const json& data, RemoteRun* out) {

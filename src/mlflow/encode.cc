@@ -7,20 +7,11 @@
 #include <charconv>
 #include <cmath>
 #include <cstring>
-#include <nlohmann/json.hpp>
+
+#include "mlflow/json.h"
 
 namespace mlops::mlflow {
 namespace {
-
-using Json = nlohmann::ordered_json;
-
-std::string dump(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
-
-Json pairs_json(const Pairs& pairs) {
-  Json list = Json::array();
-  for (const auto& [key, value] : pairs) list.push_back({{"key", key}, {"value", value}});
-  return list;
-}
 
 /// The escaped and quoted forms of the keys of one batch, found by where the key stands in memory.
 class Keys {
@@ -108,11 +99,11 @@ void encode_log_batch(std::string_view run_id, const MetricPoint* points, std::s
 }
 
 std::string encode_create_experiment(const model::Op& spec) {
-  Json json;
-  json["name"] = spec.key;
-  if (!spec.value.empty()) json["artifact_location"] = spec.value;
-  if (!spec.pairs.empty()) json["tags"] = pairs_json(spec.pairs);
-  return dump(json);
+  Json body;
+  body["name"] = spec.key;
+  if (!spec.value.empty()) body["artifact_location"] = spec.value;
+  if (!spec.pairs.empty()) body["tags"] = pairs_json(spec.pairs);
+  return dump(body);
 }
 
 std::string encode_create_run(std::string_view experiment_id, const model::Op& start, const Pairs& tags) {
@@ -129,54 +120,54 @@ std::string encode_create_run(std::string_view experiment_id, const model::Op& s
   for (const auto& [key, value] : start.pairs) set(key, value);
   for (const auto& [key, value] : tags) set(key, value);
   set("mlops.uid", start.run.hex());
-  Json json;
-  json["experiment_id"] = experiment_id;
-  json["start_time"] = start.time_ms;
-  if (!start.value.empty()) json["run_name"] = start.value;
+  Json body;
+  body["experiment_id"] = experiment_id;
+  body["start_time"] = start.time_ms;
+  if (!start.value.empty()) body["run_name"] = start.value;
   for (const auto& [key, value] : all)
-    if (key == "mlflow.user") json["user_id"] = value;
-  json["tags"] = pairs_json(all);
-  return dump(json);
+    if (key == "mlflow.user") body["user_id"] = value;
+  body["tags"] = pairs_json(all);
+  return dump(body);
 }
 
 std::string encode_search_runs(std::string_view experiment_id, std::string_view filter, bool deleted_too,
                                int max_results) {
-  Json json;
-  json["experiment_ids"] = Json::array({experiment_id});
-  if (!filter.empty()) json["filter"] = filter;
-  json["run_view_type"] = deleted_too ? "ALL" : "ACTIVE_ONLY";
-  json["max_results"] = max_results;
-  json["order_by"] = Json::array({"attributes.start_time DESC"});
-  return dump(json);
+  Json body;
+  body["experiment_ids"] = Json::array({experiment_id});
+  if (!filter.empty()) body["filter"] = filter;
+  body["run_view_type"] = deleted_too ? "ALL" : "ACTIVE_ONLY";
+  body["max_results"] = max_results;
+  body["order_by"] = Json::array({"attributes.start_time DESC"});
+  return dump(body);
 }
 
 std::string encode_pairs(std::string_view run_id, const char* field, const Pairs& pairs) {
-  Json json;
-  json["run_id"] = run_id;
-  json[field] = pairs_json(pairs);
-  return dump(json);
+  Json body;
+  body["run_id"] = run_id;
+  body[field] = pairs_json(pairs);
+  return dump(body);
 }
 
 std::string encode_delete_tag(std::string_view run_id, std::string_view key) {
-  Json json;
-  json["run_id"] = run_id;
-  json["key"] = key;
-  return dump(json);
+  Json body;
+  body["run_id"] = run_id;
+  body["key"] = key;
+  return dump(body);
 }
 
 std::string encode_run_id(std::string_view run_id) {
-  Json json;
-  json["run_id"] = run_id;
-  return dump(json);
+  Json body;
+  body["run_id"] = run_id;
+  return dump(body);
 }
 
 std::string encode_update_run(std::string_view run_id, const char* status, std::int64_t end_ms, std::string_view name) {
-  Json json;
-  json["run_id"] = run_id;
-  if (status) json["status"] = status;
-  if (end_ms > 0) json["end_time"] = end_ms;
-  if (!name.empty()) json["run_name"] = name;
-  return dump(json);
+  Json body;
+  body["run_id"] = run_id;
+  if (status) body["status"] = status;
+  if (end_ms > 0) body["end_time"] = end_ms;
+  if (!name.empty()) body["run_name"] = name;
+  return dump(body);
 }
 
 }  // namespace mlops::mlflow

@@ -117,9 +117,11 @@ void encode_log_batch(std::string_view run_id, const MetricPoint* points, std::s
 /// Size in bytes one point takes in that body, at most.
 std::size_t encoded_size(const MetricPoint& p);
 
+/// Of LOGNAME, USER, … as `env` (may be empty) gives them, else of our user in /etc/passwd: no name service is asked.
+/// Empty: not known.
+std::string user_name(const http::Env& env);
 /// Tags as MLflow's own client sets them: mlflow.user, mlflow.source.name, .type, .git.commit, .git.branch,
-/// .git.repoURL of the current folder. No process is started and no name service asked; `env` (may be empty) gives
-/// LOGNAME, USER, ….
+/// .git.repoURL of the current folder. No process is started.
 Pairs source_tags(const http::Env& env = {});
 
 }  // namespace mlops::mlflow

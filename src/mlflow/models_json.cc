@@ -1,49 +1,11 @@
 #include "mlflow/models_json.h"
 
-#include <charconv>
 #include <cmath>
-#include <nlohmann/json.hpp>
+
+#include "mlflow/json.h"
 
 namespace mlops::mlflow {
 namespace {
-
-using nlohmann::json;
-using Ordered = nlohmann::ordered_json;
-
-std::string dump(const Ordered& value) { return value.dump(-1, ' ', false, Ordered::error_handler_t::replace); }
-
-Ordered pairs_of(const Pairs& pairs) {
-  Ordered list = Ordered::array();
-  for (const auto& [key, value] : pairs) list.push_back({{"key", key}, {"value", value}});
-  return list;
-}
-
-const json* field(const json& object, const char* name) {
-  if (!object.is_object()) return nullptr;
-  const auto it = object.find(name);
-  return it == object.end() || it->is_null() ? nullptr : &*it;
-}
-
-std::string text(const json& object, const char* name) {
-  const json* v = field(object, name);
-  if (v == nullptr) return {};
-  if (v->is_string()) return v->get_ref<const std::string&>();
-  if (v->is_number_integer()) return std::to_string(v->get<std::int64_t>());
-  return {};
-}
-
-/// Calls `take` for each object of the list; false when it is no list of objects.
-template <typename Take>
-bool each(const json* object, const char* name, Take&& take) {
-  const json* list = object == nullptr ? nullptr : field(*object, name);
-  if (list == nullptr) return true;
-  if (!list->is_array()) return false;
-  for (const json& item : *list) {
-    if (!item.is_object()) return false;
-    take(item);
-  }
-  return true;
-}
 
 bool logged_model_of(const json& object, RemoteLoggedModel* out) {
   const json* info = field(object, "info");
@@ -53,11 +15,11 @@ bool logged_model_of(const json& object, RemoteLoggedModel* out) {
   out->artifact_uri = text(*info, "artifact_uri");
   out->status = text(*info, "status");
   out->params.clear();
-  const auto param = [&](const json& item) { out->params.emplace_back(text(item, "key"), text(item, "value")); };
-  return !out->model_id.empty() && each(field(object, "data"), "params", param);
+  const json* data = field(object, "data");
+  return !out->model_id.empty() && (data == nullptr || read_pairs(*data, "params", &out->params));
 }
 
-Ordered number(double v) {
+Json number_json(double v) {
   if (std::isnan(v)) return "NaN";
   if (std::isinf(v)) return v > 0 ? "Infinity" : "-Infinity";
   return v;
@@ -66,79 +28,79 @@ Ordered number(double v) {
 }  // namespace
 
 std::string encode_log_dataset(std::string_view run_id, const DatasetInput& input) {
-  Ordered dataset;
+  Json dataset;
   dataset["name"] = input.name;
   dataset["digest"] = input.digest;
   dataset["source_type"] = input.source_type;
   dataset["source"] = input.source;
   if (!input.schema.empty()) dataset["schema"] = input.schema;
   if (!input.profile.empty()) dataset["profile"] = input.profile;
-  Ordered body;
+  Json body;
   body["run_id"] = run_id;
-  Ordered one;
-  one["tags"] = pairs_of(input.tags);
+  Json one;
+  one["tags"] = pairs_json(input.tags);
   one["dataset"] = std::move(dataset);
-  body["datasets"] = Ordered::array({std::move(one)});
+  body["datasets"] = Json::array({std::move(one)});
   return dump(body);
 }
 
 std::string encode_log_model_input(std::string_view run_id, std::string_view model_id) {
-  Ordered body;
+  Json body;
   body["run_id"] = run_id;
-  body["models"] = Ordered::array();
+  body["models"] = Json::array();
   body["models"].push_back({{"model_id", model_id}});
   return dump(body);
 }
 
 std::string encode_log_model_output(std::string_view run_id, std::string_view model_id, std::int64_t step) {
-  Ordered body;
+  Json body;
   body["run_id"] = run_id;
-  body["models"] = Ordered::array();
+  body["models"] = Json::array();
   body["models"].push_back({{"model_id", model_id}, {"step", step}});
   return dump(body);
 }
 
 std::string encode_new_logged_model(const NewLoggedModel& model) {
-  Ordered body;
+  Json body;
   body["experiment_id"] = model.experiment_id;
   body["name"] = model.name;
   if (!model.type.empty()) body["model_type"] = model.type;
   body["source_run_id"] = model.run_id;
-  body["params"] = pairs_of(model.params);
-  body["tags"] = pairs_of(model.tags);
+  body["params"] = pairs_json(model.params);
+  body["tags"] = pairs_json(model.tags);
   return dump(body);
 }
 
 std::string encode_find_logged_model(std::string_view experiment_id, std::string_view filter) {
-  Ordered body;
-  body["experiment_ids"] = Ordered::array({experiment_id});
+  Json body;
+  body["experiment_ids"] = Json::array({experiment_id});
   body["filter"] = filter;
   body["max_results"] = 10;
   return dump(body);
 }
 
 std::string encode_finalize(std::string_view model_id, const char* status) {
-  Ordered body;
+  Json body;
   body["model_id"] = model_id;
   body["status"] = status;
   return dump(body);
 }
 
 std::string encode_model_pairs(std::string_view model_id, const char* what, const Pairs& pairs) {
-  Ordered body;
+  Json body;
   body["model_id"] = model_id;
-  body[what] = pairs_of(pairs);
+  body[what] = pairs_json(pairs);
   return dump(body);
 }
 
 std::string encode_model_metrics(std::string_view run_id, const std::vector<ModelPoint>& points) {
-  Ordered body;
+  Json body;
   body["run_id"] = run_id;
-  body["metrics"] = Ordered::array();
+  body["metrics"] = Json::array();
   for (const ModelPoint& p : points) {
-    Ordered metric;
+    Json metric;
     metric["key"] = p.key;
-    metric["value"] = number(p.point.value);
+    metric["value"] = number_json(p.point.value);
     metric["timestamp"] = p.point.time_ms;
     metric["step"] = p.point.step;
     metric["model_id"] = p.model_id;
@@ -152,11 +114,11 @@ std::string encode_model_metrics(std::string_view run_id, const std::vector<Mode
 }
 
 std::string encode_record_model(std::string_view run_id, std::string_view artifact_path, std::string_view entry) {
-  Ordered model = Ordered::parse(entry, nullptr, false);
-  if (!model.is_object()) model = Ordered::object();
+  Json model = Json::parse(entry, nullptr, false);
+  if (!model.is_object()) model = Json::object();
   model["artifact_path"] = artifact_path;
   model["run_id"] = run_id;
-  Ordered body;
+  Json body;
   body["run_id"] = run_id;
   body["model_json"] = dump(model);
   return dump(body);
@@ -176,10 +138,7 @@ bool read_links(const Reply& reply, RunLinks* out) {
   whole =
       whole && each(inputs, "model_inputs", [&](const json& item) { out->inputs.push_back(text(item, "model_id")); });
   whole = whole && each(outputs, "model_outputs", [&](const json& item) {
-            const std::string step = text(item, "step");
-            std::int64_t n = 0;
-            std::from_chars(step.data(), step.data() + step.size(), n);
-            out->outputs.emplace_back(text(item, "model_id"), n);
+            out->outputs.emplace_back(text(item, "model_id"), number(item, "step"));
           });
   whole = whole && each(data, "tags", [&](const json& item) {
             if (text(item, "key") != "mlflow.log-model.history") return;

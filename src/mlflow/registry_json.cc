@@ -1,57 +1,18 @@
 // Registry bodies and answers: numbers as numbers or strings, absent lists as empty ones, as decode.cc reads the rest.
 #include "mlflow/registry_json.h"
 
-#include <charconv>
-#include <nlohmann/json.hpp>
+#include "mlflow/json.h"
 
 namespace mlops::mlflow {
 namespace {
-
-using nlohmann::json;
-using Ordered = nlohmann::ordered_json;
-
-std::string dump(const Ordered& value) { return value.dump(-1, ' ', false, Ordered::error_handler_t::replace); }
-
-const json* field(const json& object, const char* name) {
-  if (!object.is_object()) return nullptr;
-  const auto it = object.find(name);
-  return it == object.end() || it->is_null() ? nullptr : &*it;
-}
-
-std::string text(const json& object, const char* name) {
-  const json* v = field(object, name);
-  if (v == nullptr) return {};
-  if (v->is_string()) return v->get_ref<const std::string&>();
-  if (v->is_number_integer()) return std::to_string(v->get<std::int64_t>());
-  return {};
-}
-
-std::int64_t number(const json& object, const char* name) {
-  const std::string digits = text(object, name);
-  std::int64_t out = 0;
-  std::from_chars(digits.data(), digits.data() + digits.size(), out);
-  return out;
-}
-
-bool pairs(const json& object, const char* name, const char* key, const char* value, Pairs* out) {
-  out->clear();
-  const json* list = field(object, name);
-  if (list == nullptr) return true;
-  if (!list->is_array()) return false;
-  for (const json& item : *list) {
-    if (!item.is_object()) return false;
-    out->emplace_back(text(item, key), text(item, value));
-  }
-  return true;
-}
 
 bool model_of(const json& object, RemoteModel* out) {
   out->name = text(object, "name");
   out->description = text(object, "description");
   out->created_ms = number(object, "creation_timestamp");
   out->updated_ms = number(object, "last_updated_timestamp");
-  return !out->name.empty() && pairs(object, "tags", "key", "value", &out->tags) &&
-         pairs(object, "aliases", "alias", "version", &out->aliases);
+  return !out->name.empty() && read_pairs(object, "tags", &out->tags) &&
+         read_pairs(object, "aliases", &out->aliases, "alias", "version");
 }
 
 bool version_of(const json& object, RemoteVersion* out) {
@@ -73,58 +34,49 @@ bool version_of(const json& object, RemoteVersion* out) {
       if (alias.is_object()) out->aliases.push_back(text(alias, "alias"));
     }
   }
-  return !out->version.empty() && pairs(object, "tags", "key", "value", &out->tags);
+  return !out->version.empty() && read_pairs(object, "tags", &out->tags);
 }
 
+/// Appends.
 template <typename T, typename Read>
 bool list_of(const Reply& reply, const char* name, std::vector<T>* out, std::string* next, Read&& read) {
   if (!reply.json) return false;
   if (next != nullptr) *next = text(*reply.json, "next_page_token");
-  const json* list = field(*reply.json, name);
-  if (list == nullptr) return true;
-  if (!list->is_array()) return false;
-  for (const json& item : *list) {
-    out->emplace_back();
-    if (!read(item, &out->back())) return false;
-  }
-  return true;
-}
-
-Ordered tags_json(const Pairs& tags) {
-  Ordered list = Ordered::array();
-  for (const auto& [key, value] : tags) list.push_back({{"key", key}, {"value", value}});
-  return list;
+  bool whole = true;
+  const bool list =
+      each(reply.json.get(), name, [&](const json& item) { whole = read(item, &out->emplace_back()) && whole; });
+  return list && whole;
 }
 
 }  // namespace
 
 std::string encode_fields(const std::vector<std::pair<const char*, std::string_view>>& fields) {
-  Ordered out;
+  Json out;
   for (const auto& [name, value] : fields) out[name] = value;
   return dump(out);
 }
 
 std::string encode_new_model(std::string_view name, std::string_view description, const Pairs& tags) {
-  Ordered out;
+  Json out;
   out["name"] = name;
-  if (!tags.empty()) out["tags"] = tags_json(tags);
+  if (!tags.empty()) out["tags"] = pairs_json(tags);
   if (!description.empty()) out["description"] = description;
   return dump(out);
 }
 
 std::string encode_new_version(const NewVersion& version) {
-  Ordered out;
+  Json out;
   out["name"] = version.name;
   out["source"] = version.source;
   if (!version.run_id.empty()) out["run_id"] = version.run_id;
-  if (!version.tags.empty()) out["tags"] = tags_json(version.tags);
+  if (!version.tags.empty()) out["tags"] = pairs_json(version.tags);
   if (!version.description.empty()) out["description"] = version.description;
   if (!version.model_id.empty()) out["model_id"] = version.model_id;
   return dump(out);
 }
 
 std::string encode_stage(std::string_view name, std::string_view version, std::string_view stage, bool archive) {
-  Ordered out;
+  Json out;
   out["name"] = name;
   out["version"] = version;
   out["stage"] = stage;
@@ -151,7 +103,7 @@ bool read_versions(const Reply& reply, std::vector<RemoteVersion>* out, std::str
 }
 
 std::string encode_promotion(const Promotion& promotion) {
-  Ordered out;
+  Json out;
   out["verb"] = promotion.verb;
   out["alias"] = promotion.alias;
   out["from"] = promotion.from;
@@ -183,19 +135,13 @@ bool decode_manifest(std::string_view bytes, std::vector<ManifestFile>* out) {
   out->clear();
   try {
     const json object = json::parse(bytes, nullptr, false);
-    const json* files = field(object, "files");
-    if (files == nullptr || !files->is_array()) return false;
-    for (const json& item : *files) {
-      if (!item.is_object()) return false;
-      ManifestFile file;
-      file.path = text(item, "path");
-      file.sha256 = text(item, "sha256");
+    bool whole = field(object, "files") != nullptr;
+    const bool list = each(&object, "files", [&](const json& item) {
       const std::int64_t size = number(item, "size");
-      if (file.path.empty() || file.sha256.size() != 64 || size < 0) return false;
-      file.size = static_cast<std::uint64_t>(size);
-      out->push_back(std::move(file));
-    }
-    return true;
+      out->push_back({text(item, "path"), text(item, "sha256"), static_cast<std::uint64_t>(size)});
+      whole = whole && size >= 0 && !out->back().path.empty() && out->back().sha256.size() == 64;
+    });
+    return list && whole;
   } catch (...) {  // out of memory
     return false;
   }

@@ -113,7 +113,7 @@ void add_git(std::string folder, Pairs* tags) {
   }
 }
 
-/// The name of our user in /etc/passwd: no name service is asked, it might be on a network.
+/// No name service is asked: it might be on a network.
 std::string user_from_passwd() {
   const std::string text = read("/etc/passwd", 1u << 20);
   const std::string uid = std::to_string(geteuid());
@@ -134,14 +134,17 @@ std::string user_from_passwd() {
 
 }  // namespace
 
+std::string user_name(const http::Env& env) {
+  for (const char* name : {"LOGNAME", "USER", "LNAME", "USERNAME"}) {
+    const char* value = env ? env(name) : nullptr;
+    if (value != nullptr && *value != '\0') return value;
+  }
+  return user_from_passwd();
+}
+
 Pairs source_tags(const http::Env& env) {
   Pairs tags;
-  std::string user;
-  for (const char* name : {"LOGNAME", "USER", "LNAME", "USERNAME"}) {
-    const char* value = env && user.empty() ? env(name) : nullptr;
-    if (value) user = value;
-  }
-  if (user.empty()) user = user_from_passwd();
+  const std::string user = user_name(env);
   if (!user.empty()) tags.emplace_back("mlflow.user", user);
   char path[PATH_MAX];
   const ssize_t size = readlink("/proc/self/exe", path, sizeof path);

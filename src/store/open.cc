@@ -17,22 +17,6 @@ std::string_view trim_slashes(std::string_view text) {
   return text;
 }
 
-std::string decode(std::string_view text) {
-  auto digit = [](char c) {
-    return c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1;
-  };
-  std::string out;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '%' && i + 2 < text.size() && digit(text[i + 1]) >= 0 && digit(text[i + 2]) >= 0) {
-      out += static_cast<char>(digit(text[i + 1]) * 16 + digit(text[i + 2]));
-      i += 2;
-    } else {
-      out += text[i];
-    }
-  }
-  return out;
-}
-
 std::string lower(std::string_view text) {
   std::string out(text);
   for (char& c : out) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
@@ -63,7 +47,7 @@ Result<std::unique_ptr<Store>> proxied(const Place& place, std::string_view rest
     if (!authority.empty()) base = base.substr(0, host) + authority + (prefix == base.npos ? "" : base.substr(prefix));
     rest = end == rest.npos ? std::string_view() : rest.substr(end);
   }
-  return open_proxied(place, base, decode(trim_slashes(rest)), ca_file);
+  return open_proxied(place, base, unescape(trim_slashes(rest)), ca_file);
 }
 
 Result<std::unique_ptr<Store>> local(const Place& place, const std::string& path) {
@@ -110,7 +94,7 @@ Result<std::unique_ptr<Store>> open(const Place& place, const http::Env& env) {
         return no_way(uri, "it is on the disk of the host " + std::string(host) + "; such roots are not reached");
       rest = path == rest.npos ? std::string_view() : rest.substr(path);
     }
-    return local(place, decode(rest));
+    return local(place, unescape(rest));
   }
   if (scheme == "s3") {
     Result<Aws> aws = read_aws(env);
@@ -133,7 +117,7 @@ Result<std::unique_ptr<Store>> open(const Place& place, const http::Env& env) {
       Place there = place;
       there.tracking_uri = uri.substr(0, service);
       return open_proxied(there, there.tracking_uri,
-                          decode(trim_slashes(std::string_view(uri).substr(service + kArtifacts.size()))),
+                          unescape(trim_slashes(std::string_view(uri).substr(service + kArtifacts.size()))),
                           ca_bundle(env));
     }
     return through_server(

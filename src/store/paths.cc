@@ -63,6 +63,22 @@ Status check_mlflow_path(std::string_view path) {
   return {};
 }
 
+std::string unescape(std::string_view text) {
+  auto digit = [](char c) {
+    return c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1;
+  };
+  std::string out;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '%' && i + 2 < text.size() && digit(text[i + 1]) >= 0 && digit(text[i + 2]) >= 0) {
+      out += static_cast<char>(digit(text[i + 1]) * 16 + digit(text[i + 2]));
+      i += 2;
+    } else {
+      out += text[i];
+    }
+  }
+  return out;
+}
+
 std::vector<Part> plan_parts(std::uint64_t size) {
   auto whole_mib = [](std::uint64_t bytes) { return (bytes + kMiB - 1) / kMiB * kMiB; };
   std::uint64_t part = std::clamp(whole_mib(size / 64), 16 * kMiB, 64 * kMiB);

@@ -7,7 +7,7 @@
 #include "store/answer.h"
 #include "store/json.h"
 #include "store/kinds.h"
-#include "store/wire.h"
+#include "store/through.h"
 
 namespace mlops::store {
 namespace {
@@ -21,11 +21,11 @@ std::pair<std::string, std::string> split(std::string_view path) {
   return {std::string(path.substr(0, slash)), std::string(path.substr(slash + 1))};
 }
 
-class Proxied final : public Store {
+class Proxied final : public Through {
  public:
   Proxied(std::unique_ptr<http::Connection> connection, std::string root, const Abilities& abilities,
           std::string ca_file)
-      : wire_(std::move(connection)), root_(std::move(root)), abilities_(abilities), ca_file_(std::move(ca_file)) {
+      : Through(std::move(connection)), root_(std::move(root)), abilities_(abilities), ca_file_(std::move(ca_file)) {
     const bool old = abilities_.major > 0 && std::pair(abilities_.major, abilities_.minor) < std::pair(3, 11);
     if (old) abilities_.presigned_download = false;
   }
@@ -101,39 +101,6 @@ class Proxied final : public Store {
     return gone || answer.verdict == Verdict::expired || answer.verdict == Verdict::not_found ? Answer{} : answer;
   }
 
-  Answer stat(std::string_view path, std::uint64_t* size) override {
-    if (Answer bad = check(path); !bad.ok()) return bad;
-    std::vector<Entry> entries;
-    Answer answer = list(split(path).first, &entries);
-    if (!answer.ok()) return answer;
-    const auto found =
-        std::find_if(entries.begin(), entries.end(), [&](const Entry& e) { return !e.is_dir && e.path == path; });
-    if (found == entries.end())
-      return make(Verdict::not_found, StatusCode::not_found, std::string(path) + " is not on the server");
-    *size = found->size;
-    return answer;
-  }
-
-  Answer list(std::string_view dir, std::vector<Entry>* out) override {
-    if (!dir.empty())
-      if (Answer bad = check(dir); !bad.ok()) return bad;
-    http::Request request;
-    request.path = std::string(kService) + "/artifacts?path=" + http::escape(below(dir));
-    const http::Response response = wire_.send(request);
-    Answer answer = of_mlflow(response, dir.empty() ? "artifacts" : dir);
-    if (!answer.ok()) return answer;
-    std::vector<Entry> entries;
-    std::string next;
-    if (!read_files(response.body, &entries, &next))
-      return make(Verdict::ambiguous, StatusCode::unavailable,
-                  "the list of artifacts cannot be read: not MLflow's answer", response);
-    for (Entry& entry : entries) {  // basenames
-      if (!dir.empty()) entry.path = std::string(dir) + "/" + entry.path;
-      out->push_back(std::move(entry));
-    }
-    return answer;
-  }
-
   Answer get(std::string_view path, std::uint64_t offset, Version* version, const Sink& sink,
              const Progress& progress) override {
     if (Answer bad = check(path); !bad.ok()) return bad;
@@ -143,26 +110,8 @@ class Proxied final : public Store {
       Answer answer;
       if (get_presigned(path, offset, version, sink, progress, &answer)) return answer;
     }
-    http::Request request;
-    request.path = at("artifacts", path);
-    ask_range(offset, version, "If-Range", &request);
-    std::uint64_t end = 0;
-    http::Response response = wire_.download(request, version, sink, progress, &end);
-    if (response.fate == http::Fate::answered && response.status == 416) {  // shorter than it was
-      request.headers.clear();
-      response = wire_.download(std::move(request), version, sink, progress, &end);
-    }
-    Answer answer = of_mlflow(response, path);
-    // Up to 3.10 a file that is not there is a 500 of many words.
-    std::uint64_t size = 0;
-    if (!answer.ok() && response.status == 500) {
-      Answer there = stat(path, &size);
-      if (there.verdict == Verdict::not_found) return there;
-    }
-    return check_whole(response, answer, end, *version, path);
+    return Through::get(path, offset, version, sink, progress);
   }
-
-  void cancel() override { wire_.cancel(); }
 
  private:
   /// False: ask the server itself.
@@ -204,6 +153,11 @@ class Proxied final : public Store {
     return s.ok() ? Answer{} : refuse(s);
   }
 
+  std::string list_request(std::string_view dir) const override {
+    return std::string(kService) + "/artifacts?path=" + http::escape(below(dir));
+  }
+  bool lists_names() const override { return true; }
+  std::string file_request(std::string_view path) const override { return at("artifacts", path); }
   std::string below(std::string_view path) const {
     if (path.empty() || root_.empty()) return root_ + std::string(path);
     return root_ + "/" + std::string(path);
@@ -224,7 +178,6 @@ class Proxied final : public Store {
 
   http::Elsewhere elsewhere(const std::string& url) const { return {url, {}, ca_file_, false}; }
 
-  Wire wire_;
   const std::string root_;
   Abilities abilities_;
   const std::string ca_file_;  // of the object store

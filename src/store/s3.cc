@@ -15,22 +15,6 @@ namespace {
 constexpr std::uint64_t kMultipart = 64u << 20, kLargestPut = std::uint64_t{5} << 30;
 constexpr const char* kEmptyHash = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-std::string unescape(std::string_view text) {  // of encoding-type=url
-  auto digit = [](char c) {
-    return c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1;
-  };
-  std::string out;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '%' && i + 2 < text.size() && digit(text[i + 1]) >= 0 && digit(text[i + 2]) >= 0) {
-      out += static_cast<char>(digit(text[i + 1]) * 16 + digit(text[i + 2]));
-      i += 2;
-    } else {
-      out += text[i] == '+' ? ' ' : text[i];
-    }
-  }
-  return out;
-}
-
 class S3 final : public Store {
  public:
   S3(std::unique_ptr<http::Connection> connection, Aws aws, std::string url, std::string prefix)
@@ -136,6 +120,7 @@ class S3 final : public Store {
       const bool encoded = xml_text(xml, "EncodingType") == "url";
       auto name = [&](std::string_view inside, const char* element) {
         std::string key = xml_text(inside, element);
+        if (encoded) std::replace(key.begin(), key.end(), '+', ' ');
         return encoded ? unescape(key) : key;
       };
       xml_each(xml, "Contents", [&](std::string_view inside) {

@@ -1,22 +1,21 @@
 // Served: a place that only the tracking server can reach. It lists and reads it for us; where it hands out presigned
 // URLs (MLflow 3.12 and later, S3), files are put, too.
-#include <algorithm>
 #include <utility>
 
 #include "store/answer.h"
 #include "store/json.h"
 #include "store/kinds.h"
-#include "store/wire.h"
+#include "store/through.h"
 
 namespace mlops::store {
 namespace {
 
 constexpr int kUrlSeconds = 3'600;
 
-class Served final : public Store {
+class Served final : public Through {
  public:
   Served(std::unique_ptr<http::Connection> connection, const Place& place, std::string why_not)
-      : wire_(std::move(connection)), run_id_(place.run_id), model_id_(place.model_id), why_not_(std::move(why_not)) {
+      : Through(std::move(connection)), run_id_(place.run_id), model_id_(place.model_id), why_not_(std::move(why_not)) {
     const bool old =
         place.abilities.major > 0 && std::pair(place.abilities.major, place.abilities.minor) < std::pair(3, 12);
     hands_out_ = !old && place.artifact_uri.compare(0, 3, "s3:") == 0;
@@ -55,82 +54,28 @@ class Served final : public Store {
   Answer finish(std::string_view path, const Upload&) override { return nobody(path, {}); }
   Answer abort(std::string_view, const Upload&) override { return {}; }
 
-  Answer stat(std::string_view path, std::uint64_t* size) override {
-    if (Status s = check_mlflow_path(path); !s.ok()) return refuse(s);
-    const auto slash = path.rfind('/');
-    std::vector<Entry> entries;
-    Answer answer = list(slash == path.npos ? std::string_view() : path.substr(0, slash), &entries);
-    if (!answer.ok()) return answer;
-    const auto found =
-        std::find_if(entries.begin(), entries.end(), [&](const Entry& e) { return !e.is_dir && e.path == path; });
-    if (found == entries.end())
-      return make(Verdict::not_found, StatusCode::not_found, std::string(path) + " is not on the server");
-    *size = found->size;
-    return answer;
-  }
-
-  Answer list(std::string_view dir, std::vector<Entry>* out) override {
-    if (!dir.empty())
-      if (Status s = check_mlflow_path(dir); !s.ok()) return refuse(s);
-    const std::string where = run_id_.empty()
-                                  ? "/api/2.0/mlflow/logged-models/" + http::escape(model_id_) +
-                                        "/artifacts/directories?artifact_directory_path=" + http::escape(dir)
-                                  : "/api/2.0/mlflow/artifacts/list?run_id=" + http::escape(run_id_) +
-                                        (dir.empty() ? "" : "&path=" + http::escape(dir));
-    std::string token;
-    std::vector<Entry> entries;
-    for (;;) {
-      http::Request request;
-      request.path = where + (token.empty() ? "" : "&page_token=" + http::escape(token));
-      const http::Response response = wire_.send(request);
-      Answer answer = of_mlflow(response, dir.empty() ? "artifacts" : dir);
-      if (!answer.ok()) return answer;
-      std::string next;
-      if (!read_files(response.body, &entries, &next))
-        return make(Verdict::ambiguous, StatusCode::unavailable,
-                    "the list of artifacts cannot be read: not MLflow's answer", response);
-      if (next.empty() || next == token) break;
-      token = next;
-    }
-    out->insert(out->end(), std::make_move_iterator(entries.begin()), std::make_move_iterator(entries.end()));
-    return {};
-  }
-
-  Answer get(std::string_view path, std::uint64_t offset, Version* version, const Sink& sink,
-             const Progress& progress) override {
-    if (Status s = check_mlflow_path(path); !s.ok()) return refuse(s);
-    Version mine;
-    if (!version) version = &mine;
-    http::Request request;
-    request.path = run_id_.empty() ? "/ajax-api/2.0/mlflow/logged-models/" + http::escape(model_id_) +
-                                         "/artifacts/files?artifact_file_path=" + http::escape(path)
-                                   : "/get-artifact?run_id=" + http::escape(run_id_) + "&path=" + http::escape(path);
-    ask_range(offset, version, "If-Range", &request);
-    std::uint64_t end = 0;
-    http::Response response = wire_.download(request, version, sink, progress, &end);
-    if (response.fate == http::Fate::answered && response.status == 416) {
-      request.headers.clear();
-      response = wire_.download(std::move(request), version, sink, progress, &end);
-    }
-    Answer answer = of_mlflow(response, path);
-    std::uint64_t size = 0;
-    if (!answer.ok() && response.status == 500) {
-      Answer there = stat(path, &size);
-      if (there.verdict == Verdict::not_found) return there;
-    }
-    return check_whole(response, answer, end, *version, path);
-  }
-
-  void cancel() override { wire_.cancel(); }
-
  private:
+  std::string list_request(std::string_view dir) const override {
+    if (run_id_.empty())
+      return "/api/2.0/mlflow/logged-models/" + http::escape(model_id_) +
+             "/artifacts/directories?artifact_directory_path=" + http::escape(dir);
+    return "/api/2.0/mlflow/artifacts/list?run_id=" + http::escape(run_id_) +
+           (dir.empty() ? "" : "&path=" + http::escape(dir));
+  }
+  bool lists_names() const override { return false; }
+  std::string file_request(std::string_view path) const override {
+    if (run_id_.empty())
+      return "/ajax-api/2.0/mlflow/logged-models/" + http::escape(model_id_) +
+             "/artifacts/files?artifact_file_path=" + http::escape(path);
+    return "/get-artifact?run_id=" + http::escape(run_id_) + "&path=" + http::escape(path);
+  }
+
   Answer nobody(std::string_view path, const Answer& said) const {
     std::string words = std::string(path) + ": " + why_not_;
     if (!said.status.ok()) words += " (asked for a presigned URL, " + std::string(said.status.message()) + ")";
     return {Verdict::unsupported, Status(StatusCode::unimplemented, std::move(words)), -1, said.http_status};
   }
 
-  Wire wire_;
   const std::string run_id_, model_id_, why_not_;
   bool hands_out_ = false;
 };

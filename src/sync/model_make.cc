@@ -16,6 +16,9 @@ namespace {
 
 constexpr int kLookups = 3;  // as of a run's create
 
+/// Who made the run and with what: MLflow's pages show it of a model too.
+bool is_source_tag(std::string_view key) { return key == "mlflow.user" || key.substr(0, 14) == "mlflow.source."; }
+
 Pairs with_prefix(const Pairs& pairs, std::string_view prefix) {
   Pairs out;
   for (const auto& [key, value] : pairs) {
@@ -83,6 +86,15 @@ RunLane::Answer RunLane::find_or_create(Remote& remote, const model::Op& op, led
     model.run_id = state_.server_id;
     model.params = with_prefix(op.pairs, model::kParamPrefix);
     model.tags = with_prefix(op.pairs, model::kModelTagPrefix);
+    model::Op start;
+    bool started = false;
+    if (Status s = gatherer_.find_start(shared_->durable_beat(), &start, &started); !s.ok()) return local_failure(s);
+    for (const auto& tag : start.pairs) {
+      const auto same = [&](const auto& own) { return own.first == tag.first; };
+      if (is_source_tag(tag.first) && std::none_of(model.tags.begin(), model.tags.end(), same)) {
+        model.tags.push_back(tag);
+      }
+    }
     model.tags.emplace_back("mlops.uid", op.parent.hex());
     state->state = State::creating;
     if (Answer kept = keep(); kept.verdict != Verdict::ok) return kept;

@@ -79,6 +79,8 @@ class RegistryLane final : public Lane {
   Tried find_version_of(Remote& remote, Entry* entry, const std::string& model, std::string* version);
   Tried create_model(Remote& remote, Entry* entry);
   Tried rename_model(Remote& remote, Entry* entry);
+  Answer read_alias(Remote& remote, const model::Intent& intent, std::string* version);  // empty: it is not there
+  void let_others_finish() const;
   Tried change_alias(Remote& remote, Entry* entry);
   Tried promote(Remote& remote, Entry* entry);
   Tried decide(Remote& remote, Entry* entry);

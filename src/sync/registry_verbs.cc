@@ -1,5 +1,7 @@
 // RegistryLane: what each verb does on the server, and how it is known to have been done.
 #include <algorithm>
+#include <optional>
+#include <thread>
 #include <utility>
 
 #include "base/base.h"
@@ -14,9 +16,20 @@ using model::Verb;
 namespace {
 
 constexpr std::string_view kUid = "uid:";
+constexpr char kOvertaken[] = "somebody moved it at the same moment: ";
+constexpr Millis kSettleTime{100};
 constexpr std::int64_t kForeignMs = 60'000;  // how long the version of another process's intent is waited for
 
 bool absent(const mlflow::Answer& answer) { return answer.status.code() == StatusCode::not_found; }
+
+/// `version`: what the alias stands for; empty: it is not there.
+std::string stands_for(const std::string& alias, const std::string& version) {
+  return "the alias '" + alias + "' " + (version.empty() ? "is not there" : "stands for version " + version);
+}
+bool holds(const model::Intent& i, const std::string& version) {
+  if (i.only_if_absent) return version.empty();
+  return i.only_if_version.empty() || version == i.only_if_version;
+}
 
 const std::string* find(const Pairs& pairs, std::string_view key) {
   for (const auto& pair : pairs) {
@@ -243,31 +256,46 @@ RegistryLane::Tried RegistryLane::rename_model(Remote& remote, Entry* entry) {
   return settle(entry, answer);
 }
 
+RegistryLane::Answer RegistryLane::read_alias(Remote& remote, const model::Intent& i, std::string* version) {
+  mlflow::RemoteVersion now;
+  bool found = false;
+  Answer answer = call([&] { return remote.registry().version_by_alias(i.model, i.key, &now, &found); });
+  *version = found ? now.version : std::string();
+  return answer;
+}
+
+/// Whoever looked at an alias before our write has written by then.
+void RegistryLane::let_others_finish() const {
+  std::this_thread::sleep_for(std::min(kSettleTime, shared_->backoff_first));
+}
+
 RegistryLane::Tried RegistryLane::change_alias(Remote& remote, Entry* entry) {
   const model::Intent& i = entry->intent;
   mlflow::Registry& registry = remote.registry();
   const bool sets = i.verb == Verb::set_alias;
-  std::string version;
+  const bool conditional = i.only_if_absent || !i.only_if_version.empty();
+  std::string version, now;
   if (sets) {
     Tried named = find_version_of(remote, entry, i.model, &version);
     if (version.empty()) return named;
   }
-  if (i.only_if_absent || !i.only_if_version.empty()) {
-    mlflow::RemoteVersion now;
-    bool found = false;
-    const Answer answer = call([&] { return registry.version_by_alias(i.model, i.key, &now, &found); });
-    if (answer.verdict != Verdict::ok) return settle(entry, answer);
-    if (entry->marked && (sets ? found && now.version == version : !found)) return done(entry, version);
-    const bool holds = i.only_if_absent ? !found : found && now.version == i.only_if_version;
-    if (!holds) {
-      return condition_failed(entry, "the alias '" + i.key + "' " +
-                                         (found ? "stands for version " + now.version : std::string("is not there")));
-    }
+  if (conditional) {
+    const Answer read = read_alias(remote, i, &now);
+    if (read.verdict != Verdict::ok) return settle(entry, read);
+    if (entry->marked && now == version) return done(entry, version);
+    if (!holds(i, now)) return condition_failed(entry, stands_for(i.key, now));
     if (Tried marked = mark(entry, true); marked.how != Tried::How::settled) return marked;
   }
   const Answer answer =
       call([&] { return sets ? registry.set_alias(i.model, i.key, version) : registry.delete_alias(i.model, i.key); });
-  return answer.verdict == Verdict::ok ? done(entry, version) : settle(entry, answer);
+  if (answer.verdict != Verdict::ok) return settle(entry, answer);
+  if (conditional && sets) {  // as in promote
+    let_others_finish();
+    const Answer read = read_alias(remote, i, &now);
+    if (read.verdict != Verdict::ok) return settle(entry, read);
+    if (now != version) return condition_failed(entry, kOvertaken + stands_for(i.key, now));
+  }
+  return done(entry, version);
 }
 
 /// Which version the alias goes to, and from which: kept before anything is written, and not asked again.
@@ -283,10 +311,8 @@ RegistryLane::Tried RegistryLane::decide(Remote& remote, Entry* entry) {
   bool found = false;
   const Answer answer = call([&] { return registry.version_by_alias(i.model, i.key, &now, &found); });
   if (answer.verdict != Verdict::ok) return settle(entry, answer);
-  if (i.only_if_absent ? found : !i.only_if_version.empty() && (!found || now.version != i.only_if_version)) {
-    return condition_failed(entry, "the alias '" + i.key + "' " +
-                                       (found ? "stands for version " + now.version : std::string("is not there")));
-  }
+  const std::string from = found ? now.version : std::string();
+  if (!holds(i, from)) return condition_failed(entry, stands_for(i.key, from));
   if (i.verb == Verb::rollback) {
     std::int64_t newest = -1;
     for (const auto& [key, value] : now.tags) {
@@ -299,10 +325,10 @@ RegistryLane::Tried RegistryLane::decide(Remote& remote, Entry* entry) {
       to = p.from;
     }
     if (to.empty()) {
-      return refuse(entry, Status(StatusCode::failed_precondition,
-                                  found ? "the alias '" + i.key + "' stands for version " + now.version +
-                                              ", and nothing is known of what it stood for before: set it by number"
-                                        : "the alias '" + i.key + "' is not there"));
+      return refuse(entry,
+                    Status(StatusCode::failed_precondition,
+                           stands_for(i.key, from) +
+                               (found ? ", and nothing is known of what it stood for before: set it by number" : "")));
     }
   }
   // That the version is there is known before its story is written, and by a clearer word than the alias's.
@@ -310,7 +336,7 @@ RegistryLane::Tried RegistryLane::decide(Remote& remote, Entry* entry) {
   const Answer read = call([&] { return registry.get_version(i.model, to, &target); });
   if (read.verdict != Verdict::ok) return settle(entry, read);
   entry->result.version = to;
-  entry->result.from = found ? now.version : std::string();
+  entry->result.from = from;
   return mark(entry, true);
 }
 
@@ -330,23 +356,31 @@ RegistryLane::Tried RegistryLane::promote(Remote& remote, Entry* entry) {
   const std::string& from = entry->result.from;
   if (to == from) return done(entry);
   const std::string key = std::string(mlflow::kPromotionTag) + i.uid.hex();
-  if (decided_before) {
-    mlflow::RemoteVersion now;
-    bool found = false;
-    const Answer answer = call([&] { return registry.version_by_alias(i.model, i.key, &now, &found); });
-    if (answer.verdict != Verdict::ok) return settle(entry, answer);
-    const std::string stands_for = found ? now.version : std::string();
-    const bool conditional = i.only_if_absent || !i.only_if_version.empty() || i.verb == Verb::rollback;
-    if (stands_for != to && stands_for != from && conditional) {  // somebody moved it meanwhile
-      const Answer gone = call([&] { return registry.delete_version_tag(i.model, to, key); });
-      if (gone.verdict != Verdict::ok && !absent(gone)) return settle(entry, gone);
-      return condition_failed(entry, "the alias '" + i.key + "' stands for version " + stands_for + " now");
-    }
-  }
+  // No server compares and sets. So the alias is looked at right before its write, and a moment after it: of two who
+  // move it at once, the one who was overwritten says so.
+  const bool conditional = i.only_if_absent || !i.only_if_version.empty() || i.verb == Verb::rollback;
+  const auto overtaken = [&](bool written) -> std::optional<Tried> {
+    std::string now;
+    const Answer read = read_alias(remote, i, &now);
+    if (read.verdict != Verdict::ok) return settle(entry, read);
+    if (now == to || (!written && now == from)) return std::nullopt;
+    const Answer gone = call([&] { return registry.delete_version_tag(i.model, to, key); });
+    if (gone.verdict != Verdict::ok && !absent(gone)) return settle(entry, gone);
+    return condition_failed(entry, kOvertaken + stands_for(i.key, now));
+  };
   const mlflow::Promotion story{model::verb_name(i.verb), i.key, from, to, i.who, i.why, i.time_ms};
   Answer answer = call([&] { return registry.set_version_tag(i.model, to, key, mlflow::encode_promotion(story)); });
-  if (answer.verdict == Verdict::ok) answer = call([&] { return registry.set_alias(i.model, i.key, to); });
-  return answer.verdict == Verdict::ok ? done(entry) : settle(entry, answer);
+  if (answer.verdict != Verdict::ok) return settle(entry, answer);
+  if (conditional) {
+    if (std::optional<Tried> lost = overtaken(false)) return *lost;
+  }
+  answer = call([&] { return registry.set_alias(i.model, i.key, to); });
+  if (answer.verdict != Verdict::ok) return settle(entry, answer);
+  if (conditional) {
+    let_others_finish();
+    if (std::optional<Tried> lost = overtaken(true)) return *lost;
+  }
+  return done(entry);
 }
 
 }  // namespace mlops::sync

@@ -71,6 +71,23 @@ TEST_F(RegistryOffline, WritesAreAcceptedAndFoundAgainAfterARestart) {
   EXPECT_EQ(Reader::open(root)->runs()->size(), 1u);
 }
 
+TEST_F(RegistryOffline, NoTwoWritesHaveOneTime) {
+  Client client = open();
+  std::vector<std::string> ids;
+  for (int i = 0; i < 100; ++i) ids.push_back(client.registry().promote("digits", i % 3 + 1, "champion")->id());
+  ASSERT_TRUE(client.flush(Level::durable).ok());
+  RegistryOptions options;
+  options.root = root;
+  const std::vector<PendingStatus> all = Registry::open(options)->pendings().value();
+  ASSERT_EQ(all.size(), ids.size());
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    EXPECT_EQ(all[i].id, ids[i]);
+    if (i > 0) {
+      EXPECT_GT(all[i].time_ms, all[i - 1].time_ms);
+    }
+  }
+}
+
 TEST_F(RegistryOffline, ResultsComeFromTheLedgers) {
   std::string id;
   {

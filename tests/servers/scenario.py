@@ -10,6 +10,12 @@ import expect
 from rest import Rest
 
 
+def peak_mib(process):
+    """The most memory the process has had so far."""
+    status = pathlib.Path(f"/proc/{process.pid}/status").read_text()
+    return int(status.split("VmHWM:", 1)[1].split()[0]) / 1024
+
+
 class Scenario:
     """prefix: words before each program's own, to run it as another user or in another mount namespace."""
 
@@ -62,6 +68,14 @@ class Scenario:
 
     def sync(self, **kwargs):
         return self.mlops("sync", "--to", self.uri, **kwargs)
+
+    def idle_mib(self):
+        """Peak memory of a sync that has nothing to bring."""
+        process = self.start_mlops("sync", "--follow", "--to", self.uri)
+        time.sleep(2)
+        peak = peak_mib(process)
+        self.stop(process)
+        return peak
 
     def _popen(self, command, env):
         with open(self.log, "a") as out:

@@ -142,7 +142,7 @@ class S3Server:
                "ROOT_SECRET_KEY": self.keys["AWS_SECRET_ACCESS_KEY"]}
         with open(self.folder / "log", "ab") as log:
             self.process = subprocess.Popen(
-                [self.program, "--port", f"127.0.0.1:{self.port}", "--region", self.keys["AWS_REGION"], "posix",
+                [self.program, "--port", f"127.0.0.1:{self.port}", "--region", self.keys["AWS_REGION"], "--keep-alive", "posix",
                  str(self.folder / "buckets")], env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 cwd=self.folder, start_new_session=True)
         until = time.monotonic() + seconds

@@ -23,7 +23,7 @@ import pytest
 import proxy
 import servers
 from rest import Rest
-from scenario import Scenario
+from scenario import Scenario, peak_mib
 from test_store import mlflow3_s3, random_file, s3  # noqa: F401 (fixtures)
 
 NAMES = ["plain.bin", "a b/c d.txt", "p%q/100%.bin", "a+b&c=d.bin", "é日/ü~!$'(),.bin", "d/" + "n" * 200, "empty"]
@@ -96,10 +96,11 @@ def test_live_delivery_ends_the_run_after_its_files(build, mlflow3, tmp_path, ex
 
 
 class PartCounter:
-    """In front of the S3 server: which part of which upload began to arrive how often."""
+    """In front of the S3 server: which part of which upload began to arrive how often. A part is recorded, as far as is
+    seen from here, when the connection that brought it begins with the next one; `again` are those that came once more."""
 
     def __init__(self, port):
-        self.target, self.parts, self.stopped = port, {}, False
+        self.target, self.parts, self.recorded, self.again = port, {}, set(), []
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -115,6 +116,7 @@ class PartCounter:
             threading.Thread(target=self._pump, args=(far, near, False), daemon=True).start()
 
     def _pump(self, source, sink, count):
+        before = None  # the part before on this connection
         try:
             while data := source.recv(1 << 16):
                 if count and data.startswith(b"PUT ") and b"partNumber=" in data[:2000]:
@@ -122,6 +124,11 @@ class PartCounter:
                     query = dict(pair.split("=", 1) for pair in line.split("?", 1)[1].split("&") if "=" in pair)
                     key = (query["uploadId"], int(query["partNumber"]))
                     self.parts[key] = self.parts.get(key, 0) + 1
+                    if before not in (None, key):
+                        self.recorded.add(before)
+                    if key in self.recorded:
+                        self.again.append(key)
+                    before = key
                 sink.sendall(data)
         except OSError:
             pass
@@ -146,12 +153,16 @@ def test_sigkill_in_a_multipart_upload_sends_no_recorded_part_again(build, mlflo
     big = random_file(tmp_path / "big", size)
     s.train("start", experiment, "big", "id", "run", "file", big, ".", "end", "finished")
     rng = random.Random(5)
-    kills = 0
+    kills, peak = 0, 0
     for _ in range(int(os.environ.get("MLOPS_KILLS", "20"))):
         process = s.start_mlops("sync", "--to", mlflow3.uri)
-        time.sleep(rng.uniform(0.05, 0.4))
+        wanted, until = sum(counter.parts.values()) + rng.randrange(1, 8), time.monotonic() + 60
+        while process.poll() is None and sum(counter.parts.values()) < wanted and time.monotonic() < until:
+            time.sleep(0.002)
+        time.sleep(rng.uniform(0, 0.02))
         if process.poll() is not None:
             break
+        peak = max(peak, peak_mib(process))
         process.send_signal(signal.SIGKILL)
         process.wait()
         kills += 1
@@ -161,8 +172,9 @@ def test_sigkill_in_a_multipart_upload_sends_no_recorded_part_again(build, mlflo
     assert run.status == "FINISHED"
     assert len({upload for upload, _ in counter.parts}) == 1, counter.parts  # never begun again
     extra = sum(times - 1 for times in counter.parts.values())
-    print(f"{kills} kills, {len(counter.parts)} parts, {extra} sent again")
-    assert kills > 0
+    print(f"{kills} kills, {len(counter.parts)} parts, {len(counter.recorded)} seen recorded, {extra} sent again, {peak - (idle := s.idle_mib()):.1f} MiB above idle")
+    assert kills > 0 and peak - idle <= 20
+    assert counter.recorded and not counter.again
     assert extra <= 4 * kills, counter.parts  # those in flight, over at most four connections
     got = official(mlflow3, run.run_id, tmp_path / "back", env=s3.server_env())
     assert got["files"] == {"big": tree(tmp_path)["big"]}

@@ -158,6 +158,8 @@ def test_models_on_a_server(server, rest, build, models, clean_env, tmp_path, ex
         linear = got["models"]["linear"]
         assert linear["params"] == {"depth": "2", "units": "4"} and linear["type"] == "linear"
         assert linear["tags"]["stage"] == "candidate"
+        source = {"mlflow.user", "mlflow.source.name", "mlflow.source.type"}  # "Created by", "Logged from" of the model's page
+        assert {k: linear["tags"].get(k) for k in source} == {k: there.tags.get(k) for k in source}
         digest = hashlib.sha256((models[0] / "model.onnx").read_bytes()).hexdigest()[:16]
         assert ["accuracy", 10, "0.75", "onnx file", digest] in linear["metrics"]
         assert ["accuracy", 11, "0.8125", None, None] in linear["metrics"]

@@ -15,7 +15,7 @@ import uuid
 import pytest
 
 from proxy import FaultProxy, drop_response, lose_request
-from scenario import Scenario
+from scenario import Scenario, peak_mib
 from servers import ROOT
 
 OFFICIAL = """
@@ -278,7 +278,7 @@ def test_versions_through_kills_and_lost_answers(build, server, tmp_path, name):
             lost.add(request.index)
             return drop_response() if len(lost) % 4 else lose_request()
 
-    chance = random.Random(7)
+    chance, peak = random.Random(7), 0
     with FaultProxy(server.uri, rule=rule) as proxy:
         for _ in range(kills):
             going = s.start_mlops("sync", "--to", proxy.uri)
@@ -286,19 +286,23 @@ def test_versions_through_kills_and_lost_answers(build, server, tmp_path, name):
             wanted = before + chance.randrange(5, 60 if count > 500 else 25)
             while going.poll() is None and len(proxy.log) < wanted and time.monotonic() < until:
                 time.sleep(0.005)
+            if going.poll() is None:
+                peak = max(peak, peak_mib(going))
             going.send_signal(signal.SIGKILL)
             going.wait()
         s.mlops("sync", "--to", proxy.uri, seconds=1800)
-    assert lost
+    idle = s.idle_mib()
+    print(f"{len(lost)} answers lost, {peak - idle:.1f} MiB above idle")
+    assert lost and peak - idle <= 20
     versions = official(s.uri, name)[name]["versions"]
     assert len(versions) == count
     assert [versions[str(n)]["source"] for n in range(1, count + 1)] == [f"s3://bucket/{n}" for n in range(1, count + 1)]
 
 
-def upload(s, name, files, manifest="right"):
+def upload(s, name, files, manifest="right", extra=None):
     """A version whose files the official client uploaded, with a manifest beside them. -> its number"""
     folder = s.folder / uuid.uuid4().hex
-    for path, data in files.items():
+    for path, data in {**files, **(extra or {})}.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes(data)
     tag = []
@@ -359,6 +363,18 @@ def test_pull(s, name):
     (plain / "mine").write_text("kept")
     s.mlops("models", "pull", uri, plain, rc=5)
     assert (plain / "mine").read_text() == "kept"
+
+    # Neither a link of somebody else's nor what a pull brought is written to; a slash behind a name is no other name.
+    (s.folder / "own").symlink_to(plain)
+    for where in (s.folder / "own", serving / "inside"):
+        s.mlops("models", "pull", uri, where, "--cache", s.folder / "cache", rc=5)
+    s.mlops("models", "pull", uri, serving, "--layout", "triton", "--cache", s.folder / "cache", rc=5)
+    assert (s.folder / "own").resolve() == plain and held(serving) == one
+    assert not models(s, "pull", uri, f"{serving}/", "--cache", s.folder / "cache")["changed"]
+    extra = upload(s, name, one, extra={"data/more.py": b"import os"})
+    mark = s.mark()
+    s.mlops("models", "pull", f"models:/{name}/{extra}", s.folder / "extra", "--cache", s.folder / "new", rc=5)
+    assert "the manifest does not name it" in s.said(mark) and not (s.folder / "extra").exists()
 
 
 def test_pull_triton_and_watch(s, name):

@@ -150,17 +150,7 @@ TEST(Again, AKillAtAnyRequestDeliversOnceAndCountsOnce) {
     for (bool power : {false, true}) {
       Rig rig(Server::Age::v3_17);
       prepare(rig);
-      rig.server.fault_at(index, Fault::kill_after);
-      std::atomic<bool> killed{false};
-      rig.server.on_kill = [&] {
-        rig.disk.kill(power);
-        killed = true;
-      };
-      {
-        std::unique_ptr<Engine> engine = rig.start();
-        while (!killed) engine->wait_idle(Millis(2)).ignore();
-        engine->stop(Millis(1'000));
-      }
+      rig.fault_at(index, Fault::kill_after, power);
       ASSERT_TRUE(rig.deliver().ok()) << index;
       EXPECT_EQ(rig.server.dump(), undisturbed.server.dump()) << index;
       expect_sums(rig, 10, 0, 0, 0);

@@ -28,7 +28,8 @@ struct FakeModel {
 
 struct FakeModels {
   std::map<std::string, FakeModel> all;
-  bool forbidden = false;  // this user may not write here: 403
+  bool forbidden = false;                              // this user may not write here: 403
+  std::map<std::string, std::function<void()>> after;  // once, when a write of that name is done: somebody else's
 
   std::string dump() const {
     std::string out;
@@ -213,7 +214,9 @@ class FakeRegistry final : public mlflow::Registry {
   Answer write(const char* what, Do&& run) {
     return exchange_(what, [&]() -> Answer {
       if (m_->forbidden) return say(Verdict::auth, StatusCode::permission_denied, 403, "Permission denied");
-      return run();
+      Answer answer = run();
+      if (const auto other = m_->after.extract(what); !other.empty()) other.mapped()();
+      return answer;
     });
   }
   template <typename Do>

@@ -46,17 +46,7 @@ TEST_P(AtEachRequest, TheServerHoldsTheSame) {
   for (std::uint64_t index = 0; index < requests; ++index) {
     Rig rig(c.age);
     const std::uint64_t points = write_scenario(rig.buffer.get());
-    rig.server.fault_at(index, c.fault);
-    std::atomic<bool> killed{false};
-    rig.server.on_kill = [&] {
-      rig.disk.kill(c.power);
-      killed = true;
-    };
-    if (c.fault == Fault::kill_before || c.fault == Fault::kill_after) {
-      std::unique_ptr<Engine> engine = rig.start();
-      while (!killed) engine->wait_idle(Millis(2)).ignore();
-      engine->stop(Millis(1'000));
-    }
+    rig.fault_at(index, c.fault, c.power);
     Status status = rig.deliver();
     ASSERT_TRUE(status.ok()) << "fault at request " << index << ": " << status.to_string();
     ASSERT_EQ(rig.server.dump(), expected) << "fault at request " << index;

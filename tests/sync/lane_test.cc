@@ -59,17 +59,7 @@ TEST(Lane, DeadLettersAreNotCountedTwiceAfterAKill) {
     for (bool power : {false, true}) {
       Rig rig(Server::Age::v3_17);
       fill(rig);
-      rig.server.fault_at(index, Fault::kill_after);
-      std::atomic<bool> killed{false};
-      rig.server.on_kill = [&] {
-        rig.disk.kill(power);
-        killed = true;
-      };
-      {
-        std::unique_ptr<Engine> engine = rig.start();
-        while (!killed) engine->wait_idle(Millis(2)).ignore();
-        engine->stop(Millis(1'000));
-      }
+      rig.fault_at(index, Fault::kill_after, power);
       ASSERT_TRUE(rig.deliver().ok()) << index;
       EXPECT_EQ(rig.last.delivered, 38u) << index;
       EXPECT_EQ(rig.last_dead_points, 2u) << index;
@@ -337,17 +327,7 @@ TEST(Lane, WhatTheWatermarkProvesIsNotSentAgain) {
       Rig rig(age);
       rig.buffer->write(uid(1)).start("e", "n").points(series("a", 0, 500));
       // probe, experiment twice, lookup, create: then the points.
-      rig.server.fault_at(5, fault);
-      std::atomic<bool> killed{false};
-      rig.server.on_kill = [&] {
-        rig.disk.kill(false);
-        killed = true;
-      };
-      if (fault == Fault::kill_after) {
-        std::unique_ptr<Engine> engine = rig.start();
-        while (!killed) engine->wait_idle(Millis(2)).ignore();
-        engine->stop(Millis(1'000));
-      }
+      rig.fault_at(5, fault);
       ASSERT_TRUE(rig.deliver().ok());
       std::size_t sent = 0;
       for (const std::string& call : rig.server.calls()) sent += call == "log_metrics" ? 1 : 0;

@@ -64,17 +64,7 @@ TEST(Lifecycle, ALostPlaceOrAKillAnywhereEndsTheSame) {
     for (const Fault fault : {Fault::response_lost, Fault::kill_after}) {
       Rig rig(Server::Age::v3_17);
       fill(rig);
-      rig.server.fault_at(index, fault);
-      std::atomic<bool> killed{false};
-      rig.server.on_kill = [&] {
-        rig.disk.kill(true);
-        killed = true;
-      };
-      if (fault == Fault::kill_after) {
-        std::unique_ptr<Engine> engine = rig.start();
-        while (!killed) engine->wait_idle(Millis(2)).ignore();
-        engine->stop(Millis(1'000));
-      }
+      rig.fault_at(index, fault, true);
       ASSERT_TRUE(rig.deliver().ok()) << index;
       EXPECT_EQ(rig.server.dump(), undisturbed.server.dump()) << index;
       EXPECT_TRUE(only(rig).deleted) << index;

@@ -53,6 +53,20 @@ struct Rig {
     engine->stop(Millis(1'000));
     return status;
   }
+  /// A fault at that request; where it kills, an engine that comes to it and dies.
+  void fault_at(std::uint64_t index, Fault fault, bool power = false) {
+    server.fault_at(index, fault);
+    if (fault != Fault::kill_before && fault != Fault::kill_after) return;
+    std::atomic<bool> killed{false};
+    server.on_kill = [&] {
+      disk.kill(power);
+      killed = true;
+    };
+    std::unique_ptr<Engine> engine = start();
+    while (!killed) engine->wait_idle(Millis(2)).ignore();
+    engine->stop(Millis(1'000));
+    server.on_kill = nullptr;
+  }
   DestinationHealth last;
   std::uint64_t last_dead_points = 0;
 };

@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "gil.h"
+
 #ifdef MLOPS_PYTHON_COMMAND
 int mlops_command(int argc, char** argv);  // main() of src/cli, renamed by CMake
 #endif
@@ -24,7 +26,7 @@ std::optional<int> command([[maybe_unused]] std::vector<std::string> words) {
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
-  const py::gil_scoped_release released;
+  const Unlocked released;
   // As in a program of its own: Python ignores the one and catches the other.
   std::signal(SIGPIPE, SIG_DFL);
   std::signal(SIGINT, SIG_DFL);

@@ -40,7 +40,7 @@ class Delivery {
   Delivery(const Delivery&) = delete;
   Delivery& operator=(const Delivery&) = delete;
   ~Delivery() {
-    const py::gil_scoped_release released;
+    const Unlocked released;
     finish();
   }
 

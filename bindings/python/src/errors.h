@@ -6,6 +6,7 @@
 
 #include <string>
 
+#include "gil.h"
 #include "mlops/status.h"
 
 namespace mlops_python {
@@ -30,13 +31,6 @@ template <typename T>
 T take(mlops::Result<T> result) {
   check(result.status());
   return std::move(result).value();
-}
-
-/// Runs `work` with the GIL released: for everything that may wait.
-template <typename F>
-auto without_gil(F&& work) {
-  const py::gil_scoped_release released;
-  return work();
 }
 
 }  // namespace mlops_python

@@ -106,9 +106,8 @@ void put(mlops::Metric metric, double value, std::int64_t step, std::int64_t ms)
 // `ms` -1: now.
 void log_one(mlops::Metric metric, double value, std::int64_t step, std::int64_t ms) {
   if (metric.at_once()) return put(metric, value, step, ms);
-  PyThreadState* state = PyEval_SaveThread();
+  const Unlocked released;
   put(metric, value, step, ms);
-  PyEval_RestoreThread(state);
 }
 
 bool open_run(RunHandle* run) {
@@ -312,7 +311,7 @@ RunHandle::RunHandle(mlops::Run run) : run_(std::move(run)), id_(run_.id()), met
 
 RunHandle::~RunHandle() {
   Py_CLEAR(metrics_);
-  const py::gil_scoped_release released;  // what follows may wait for the disk
+  const Unlocked released;  // what follows may wait for the disk
   if (!run_.ended()) run_.leave().ignore();
   mlops::Run(std::move(run_));
 }

@@ -6,10 +6,13 @@
 #include <pybind11/functional.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
+#include <unistd.h>
 
+#include <future>
 #include <memory>
 #include <optional>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -136,13 +139,43 @@ void run_call(RunHandle& self, Call call) {
   check(without_gil([&] { return call(self.run()); }));
 }
 
+struct Opened {
+  mlops::Client client;
+  pid_t pid;
+};
+std::vector<Opened>& opened() {
+  static auto* all = new std::vector<Opened>();  // with the GIL
+  return *all;
+}
+
+/// When the module is taken down, before the interpreter is: what the exit of the process would do, but here the GIL
+/// can be let go meanwhile. A thread that waits for it ends then; later it would look for it where it was.
+void close_all() {
+  if (!interpreter_finalizes()) return;  // a reload
+  interpreter_ends.store(true);
+  without_gil([] {
+    std::vector<std::future<void>> others;  // at once, so that their deadlines are one
+    for (const Opened& one : opened()) {
+      if (one.pid != ::getpid()) continue;
+      try {
+        others.push_back(std::async(std::launch::async, [&one] { one.client.close().ignore(); }));
+      } catch (const std::system_error&) {  // no thread to be had
+        one.client.close().ignore();
+      }
+    }
+  });
+}
+
 void add_client(py::module_& module) {
   using mlops::Client;
+  module.add_object("_end", py::capsule(&close_all));
   py::class_<Client>(module, "Client")
       .def(py::init([](const std::string& root, const std::string& tracking_uri, bool deliver) {
              mlops::Options options = client_options(root, tracking_uri);
              options.deliver = deliver;
-             return take(without_gil([&] { return Client::open(std::move(options)); }));
+             Client client = take(without_gil([&] { return Client::open(std::move(options)); }));
+             opened().push_back({client, ::getpid()});
+             return client;
            }),
            py::arg("root") = "", py::arg("tracking_uri") = "", py::arg("deliver") = true)
       .def_property_readonly("root", [](const Client& self) { return self.root(); })

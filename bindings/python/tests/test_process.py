@@ -235,9 +235,11 @@ def test_spawned_workers_log_to_the_run_by_its_id(tmp_path):
     assert mlops.read(run.info.run_id, "worker", format="memoryview").step.tolist() == list(range(10))
 
 
-def test_threads_that_outlive_the_interpreter(tmp_path):
-    done = script("""
-        import threading, mlops
+@pytest.mark.parametrize("seconds", [0, 0, 0.02, 0.05, 0.1])
+def test_threads_that_outlive_the_interpreter(tmp_path, seconds):
+    """They log, fail, and wait for the GIL while it goes."""
+    done = script(f"""
+        import threading, time, mlops
         run = mlops.start_run()
         loss = run.metric("loss")
         def go():
@@ -250,6 +252,7 @@ def test_threads_that_outlive_the_interpreter(tmp_path):
                 i += 1
         for _ in range(3):
             threading.Thread(target=go, daemon=True).start()
+        time.sleep({seconds})
         print(run.info.run_id)
         """, cwd=tmp_path)
     mlops.set_tracking_uri(f"mlops:{tmp_path}/.mlops")

@@ -1,0 +1,72 @@
+#include "store/through.h"
+
+#include <algorithm>
+
+#include "store/answer.h"
+#include "store/json.h"
+#include "store/kinds.h"
+
+namespace mlops::store {
+
+Answer Through::stat(std::string_view path, std::uint64_t* size) {
+  if (Status s = check_mlflow_path(path); !s.ok()) return refuse(s);
+  const auto slash = path.rfind('/');
+  std::vector<Entry> entries;
+  Answer answer = list(slash == path.npos ? std::string_view() : path.substr(0, slash), &entries);
+  if (!answer.ok()) return answer;
+  const auto found =
+      std::find_if(entries.begin(), entries.end(), [&](const Entry& e) { return !e.is_dir && e.path == path; });
+  if (found == entries.end())
+    return make(Verdict::not_found, StatusCode::not_found, std::string(path) + " is not on the server");
+  *size = found->size;
+  return answer;
+}
+
+Answer Through::list(std::string_view dir, std::vector<Entry>* out) {
+  if (!dir.empty())
+    if (Status s = check_mlflow_path(dir); !s.ok()) return refuse(s);
+  const std::string where = list_request(dir);
+  const std::string above = lists_names() && !dir.empty() ? std::string(dir) + "/" : std::string();
+  std::string token;
+  std::vector<Entry> entries;
+  for (;;) {
+    http::Request request;
+    request.path = where + (token.empty() ? "" : "&page_token=" + http::escape(token));
+    const http::Response response = wire_.send(request);
+    Answer answer = of_mlflow(response, dir.empty() ? "artifacts" : dir);
+    if (!answer.ok()) return answer;
+    std::string next;
+    if (!read_files(response.body, &entries, &next))
+      return make(Verdict::ambiguous, StatusCode::unavailable,
+                  "the list of artifacts cannot be read: not MLflow's answer", response);
+    if (next.empty() || next == token) break;
+    token = next;
+  }
+  for (Entry& entry : entries) out->push_back({above + entry.path, entry.is_dir, entry.size});
+  return {};
+}
+
+Answer Through::get(std::string_view path, std::uint64_t offset, Version* version, const Sink& sink,
+                    const Progress& progress) {
+  if (Status s = check_mlflow_path(path); !s.ok()) return refuse(s);
+  Version mine;
+  if (!version) version = &mine;
+  http::Request request;
+  request.path = file_request(path);
+  ask_range(offset, version, "If-Range", &request);
+  std::uint64_t end = 0;
+  http::Response response = wire_.download(request, version, sink, progress, &end);
+  if (response.fate == http::Fate::answered && response.status == 416) {  // shorter than it was
+    request.headers.clear();
+    response = wire_.download(std::move(request), version, sink, progress, &end);
+  }
+  Answer answer = of_mlflow(response, path);
+  if (!answer.ok() && response.status == 500) {  // up to 3.10 a file that is not there is a 500 of many words
+    std::uint64_t size = 0;
+    Answer there = stat(path, &size);
+    if (there.verdict == Verdict::not_found) return there;
+  }
+  return check_whole(response, answer, end, *version, path);
+}
+
+}  // namespace mlops::store
