@@ -24,6 +24,14 @@ std::string seal(char mark, std::string_view body) {
   return out;
 }
 
+void seal_in_place(char mark, std::string* bytes) {
+  const std::string head = seal(mark, {});
+  bytes->replace(0, kEnvelopeBytes, head);
+  std::string sum;
+  put_u64(&sum, sum_of(mark, kFormat, std::string_view(*bytes).substr(kEnvelopeBytes)));
+  bytes->replace(kEnvelopeBytes - sum.size(), sum.size(), sum);
+}
+
 Status unseal(char mark, std::string_view bytes, ByteReader* body) {
   ByteReader in(bytes);
   const auto got_mark = static_cast<char>(in.u8());

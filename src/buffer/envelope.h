@@ -17,6 +17,8 @@ inline constexpr std::uint8_t kFormat = 1;  // of blocks, ops, summaries and out
 inline constexpr std::size_t kEnvelopeBytes = 10;
 
 std::string seal(char mark, std::string_view body);
+/// The same of a body behind the first kEnvelopeBytes of `bytes`, which are written over.
+void seal_in_place(char mark, std::string* bytes);
 /// Checks mark, version and checksum; `body` then reads what follows.
 Status unseal(char mark, std::string_view bytes, ByteReader* body);
 

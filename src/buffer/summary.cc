@@ -113,6 +113,7 @@ MetricRow get_metric(ByteReader* in) {
 }
 
 SummaryEncoder::SummaryEncoder(const Identity& identity, const SlotCounters& counters, std::size_t runs) {
+  body_.assign(kEnvelopeBytes, '\0');
   body_.append(identity.uid.view());
   put_varint(&body_, identity.generation);
   for (const std::uint64_t v : {counters.accepted, counters.merged, counters.buffered, counters.durable})
@@ -127,7 +128,10 @@ void SummaryEncoder::add(const model::RunRow& row, const std::vector<MetricRow>&
   for (const MetricRow& metric : metrics) put_metric(&body_, metric);
 }
 
-std::string SummaryEncoder::take() { return seal(kSummaryMark, body_); }
+std::string SummaryEncoder::take() {
+  seal_in_place(kSummaryMark, &body_);
+  return std::move(body_);
+}
 
 std::string encode_summary(const Identity& identity, const SlotCounters& counters,
                            const std::vector<SummaryEntry>& runs) {

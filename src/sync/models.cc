@@ -112,6 +112,10 @@ RunLane::Answer RunLane::send_model_metrics(Remote& remote) {
     Named named;
     Answer answer = name_model(remote, op.parent, &named);
     if (answer.verdict != Verdict::ok) return answer;
+    if (!named.refused.empty() && !shared_->ledger->model(op.parent)) {  // of another slot, and nobody delivers it
+      answer = refuse(window_.model_metric_seqs[i], "metric " + op.key + " of a logged model", named.refused);
+      if (answer.verdict != Verdict::ok) return answer;
+    }
     model_ids_.push_back(named.server_id);
     if (model_ids_.back().empty()) continue;  // refused, or no such thing here: the run has the point
     if (std::isnan(value_of(op))) {

@@ -204,10 +204,11 @@ TEST(Models, OfAnotherSlotItIsLookedForAndGivenUpWithoutTheRun) {
       .record(metric_op(77, "acc", "0.5", 1, 5'000))
       .record(op(model::OpKind::output, 77, "", "", 3))
       .record(op(model::OpKind::model_change, 88, "", "", 0, {{"tag:k", "v"}}))  // nobody's
+      .record(metric_op(88, "acc", "0.5", 1, 5'000))
       .end(RunStatus::finished, 1);
   ASSERT_TRUE(rig.deliver().ok());
   EXPECT_EQ(rig.server.runs.begin()->second.status, "FINISHED");
-  EXPECT_EQ(rig.last.dead_letters, 2u);  // depth, and nobody's
+  EXPECT_EQ(rig.last.dead_letters, 3u);  // depth, and nobody's
   const FakeLoggedModel& model = rig.server.logged.all.at("m-77");
   EXPECT_EQ(model.tags, (Pairs{{"k", "v"}}));
   EXPECT_EQ(model.params, (Pairs{{"depth", "3"}, {"width", "5"}}));
