@@ -132,6 +132,7 @@ class Uploads {
     std::string etag;
     std::shared_ptr<ledger::Upload> begun;
     std::map<std::string, std::uint64_t> sizes;  // prove: by path
+    std::set<std::string> folders;               // prove: paths that are folders there
     double seconds = 0;
   };
 

@@ -198,6 +198,11 @@ void Uploads::settle_proof(RunFiles* files, Job* job, std::vector<base::Uid>* to
       finish(files, seq, told);
       continue;
     }
+    if (job->folders.count(path) != 0) {  // an old server puts the file into it
+      bury(files, seq, path + ": on the server that is a folder: no file can have its name. Log it under another path",
+           told);
+      continue;
+    }
     base::log(base::LogLevel::warn,
               "artifact " + path + ": the server answered well, but does not have it whole; it is sent again");
     shared_->retries.fetch_add(1, std::memory_order_relaxed);

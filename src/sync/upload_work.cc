@@ -156,7 +156,11 @@ store::Answer Uploads::perform_on(store::Store* store, Job* job) {
     std::vector<store::Entry> entries;
     answer = store->list(job->folder, &entries);
     for (const store::Entry& entry : entries) {
-      if (!entry.is_dir) job->sizes[entry.path] = entry.size;
+      if (entry.is_dir) {
+        job->folders.insert(entry.path);
+      } else {
+        job->sizes[entry.path] = entry.size;
+      }
     }
     return answer;
   }
