@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstdio>
 #include <ctime>
+#include <set>
+#include <string_view>
 
 #include "base/base.h"
 #include "base/file.h"
@@ -283,6 +285,15 @@ Result<ModelDir> make_model_dir(const std::vector<ModelFile>& files, const Model
   std::vector<const ModelEntry*> sorted;
   for (const ModelEntry& entry : dir.entries) sorted.push_back(&entry);
   std::sort(sorted.begin(), sorted.end(), [](const auto* a, const auto* b) { return a->path < b->path; });
+  std::set<std::string_view> paths;
+  for (const auto* entry : sorted) paths.insert(entry->path);
+  for (const std::string_view path : paths) {
+    for (auto slash = path.find('/'); slash != path.npos; slash = path.find('/', slash + 1)) {
+      if (paths.count(path.substr(0, slash)) == 0) continue;
+      return bad("the model has a file \"" + std::string(path.substr(0, slash)) + "\" and one below it, \"" +
+                 std::string(path) + "\": give one of them another path");
+    }
+  }
   std::string manifest = "{\"version\": 1, \"files\": [";
   for (std::size_t i = 0; i < sorted.size(); ++i) {
     if (i > 0 && sorted[i]->path == sorted[i - 1]->path) {

@@ -36,7 +36,12 @@ class Proxied final : public Through {
     request.method = http::Method::put;
     request.path = at("artifacts", path);
     request.headers = {{"Content-Type", "application/octet-stream"}};
-    return of_mlflow(wire_.upload(std::move(request), body, progress), path);
+    const http::Response response = wire_.upload(std::move(request), body, progress);
+    Answer answer = of_mlflow(response, path);
+    if (!answer.ok() && response.status == 500) {
+      if (Answer why = in_the_way(path); !why.ok()) return why;
+    }
+    return answer;
   }
 
   bool can_multipart(std::uint64_t size) const override {

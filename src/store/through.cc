@@ -46,6 +46,25 @@ Answer Through::list(std::string_view dir, std::vector<Entry>* out) {
   return {};
 }
 
+Answer Through::in_the_way(std::string_view path) {
+  for (std::size_t end = 0; end != path.npos;) {
+    end = path.find('/', end + 1);
+    const std::string_view part = path.substr(0, end);
+    const auto slash = part.rfind('/');
+    std::vector<Entry> entries;
+    if (!list(slash == part.npos ? std::string_view() : part.substr(0, slash), &entries).ok()) return {};
+    const auto found = std::find_if(entries.begin(), entries.end(), [&](const Entry& e) { return e.path == part; });
+    if (found == entries.end()) return {};
+    const bool whole = end == path.npos;
+    if (found->is_dir != whole) continue;
+    return make(Verdict::rejected, StatusCode::failed_precondition,
+                std::string(path) + ": on the server '" + std::string(part) + "' is a " +
+                    (whole ? "folder: no file can have its name" : "file: nothing can be below it") +
+                    ". Log it under another path");
+  }
+  return {};
+}
+
 Answer Through::get(std::string_view path, std::uint64_t offset, Version* version, const Sink& sink,
                     const Progress& progress) {
   if (Status s = check_mlflow_path(path); !s.ok()) return refuse(s);

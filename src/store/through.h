@@ -21,6 +21,8 @@ class Through : public Store {
   void cancel() override { wire_.cancel(); }
 
  protected:
+  /// Why a server that keeps folders can never take the file: rejected. Ok: nothing is known against it.
+  Answer in_the_way(std::string_view path);
   explicit Through(std::unique_ptr<http::Connection> connection) : wire_(std::move(connection)) {}
   /// What is asked for a list, with a query; its paths are names in the folder, or as they are below the root.
   virtual std::string list_request(std::string_view dir) const = 0;

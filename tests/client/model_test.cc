@@ -99,6 +99,7 @@ TEST(Model, BadInputIsNamedAndPromisesNothing) {
   EXPECT_EQ(code("m", {{dir.path(), "d"}}), StatusCode::failed_precondition);
   EXPECT_EQ(code("m", {{file, "../up"}}), StatusCode::invalid_argument);
   EXPECT_EQ(code("m", {{file, "x"}, {file, "x"}}), StatusCode::invalid_argument);
+  EXPECT_EQ(code("m", {{file, "x"}, {file, "x-1"}, {file, "x/y"}}), StatusCode::invalid_argument);
   EXPECT_EQ(code("m", {{file, "MLmodel"}}), StatusCode::invalid_argument);
   EXPECT_EQ(code("m", {{file, "mlops-manifest.json"}}), StatusCode::invalid_argument);
   ModelInfo info;

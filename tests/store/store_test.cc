@@ -415,6 +415,26 @@ TEST(Proxied, AMissingFileOfAnOldServer) {
   EXPECT_EQ(to->get("other", 0, nullptr, into(&got), {}).verdict, Verdict::ambiguous);
 }
 
+TEST(Proxied, AFileInTheWayIsToldFromAServerInTrouble) {
+  Loopback server([](int, const Seen& seen) {
+    if (seen.head.find("artifacts HTTP/") != std::string::npos)
+      return Act{Act::answer, http_answer(200, R"({"files":[{"path":"a","is_dir":false,"file_size":1},
+                                                            {"path":"d","is_dir":true}]})")};
+    if (seen.head.find("?path=") != std::string::npos)
+      return Act{Act::answer, http_answer(200, R"({"files":[{"path":"f","is_dir":false,"file_size":1}]})")};
+    return Act{Act::answer, http_answer(500, R"({"error_code":"INTERNAL_ERROR","message":"x"})")};
+  });
+  auto to = open_at("mlflow-artifacts:/1/r/artifacts", server.uri());
+  const File file("bytes");
+  const auto put = [&](const char* path) { return to->put(path, file.body(), {}); };
+  EXPECT_EQ(put("a/b/c").verdict, Verdict::rejected);
+  EXPECT_NE(put("a/b/c").status.message().find("'a' is a file: nothing can be below it"), std::string::npos);
+  EXPECT_EQ(put("d").verdict, Verdict::rejected);
+  EXPECT_EQ(put("d/f/g").verdict, Verdict::rejected);
+  for (const char* path : {"a", "new", "d/f", "d/new", "new/f"})
+    EXPECT_EQ(put(path).verdict, Verdict::ambiguous) << path;
+}
+
 TEST(Proxied, BodiesThatEndTooEarlyAreAmbiguous) {
   int how = 0;
   const std::string whole = http_answer(200, "0123456789", "x/y");
