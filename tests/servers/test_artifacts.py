@@ -240,15 +240,13 @@ def test_kills_while_ten_thousand_files_are_logged_and_delivered(build, mlflow3,
     assert got["files"] == tree(files) and got["status"] == "FINISHED"
 
 
-@pytest.mark.parametrize("kind", ["mlflow3", "mlflow2"])
-def test_a_file_and_a_folder_of_one_name(build, kind, request, tmp_path, experiment):
+def test_a_file_and_a_folder_of_one_name(build, mlflow3, tmp_path, experiment):
     """A server that keeps folders cannot take both: one is given up with the reason, the other is there, and the run ends."""
-    server = request.getfixturevalue(kind)
-    s = Scenario(build, tmp_path, server.uri)
+    s = Scenario(build, tmp_path, mlflow3.uri)
     for name in ("clash", "below"):
         random_file(tmp_path / name, 1_000, seed=ord(name[0]))
     s.train("start", experiment, "clash", "id", "run", "file", tmp_path / "clash", ".", "file", tmp_path / "below", "clash", "end", "finished")
-    s.mlops("sync", "--to", server.uri, rc=None)
+    s.mlops("sync", "--to", mlflow3.uri, rc=None)
     assert s.server_run(experiment, s.id("run")).status == "FINISHED"
     (stuck,) = json.loads(s.mlops("stuck", "list", "--json"))["stuck"]
     assert "Log it under another path" in json.dumps(stuck)
