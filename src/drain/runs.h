@@ -5,7 +5,8 @@
 // beat before (after a restart: of the newest 20,000 records in the buffer). A point whose step or time is greater than
 // any before it in its metric cannot be such a point, so the comparison is paid for by those alone that might be.
 //
-// Of a run that has ended only what the summary says of it is kept, about 2 kB: a process may start many.
+// Of a run that has ended only what the summary says of it is kept, less than 3 kB with the usual tags: a process may
+// start many.
 //
 // Used by the drain thread only.
 #pragma once
