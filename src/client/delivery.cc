@@ -25,7 +25,8 @@ namespace mlops::client {
 
 namespace {
 
-constexpr std::size_t kWideSlots = 4;  // with several connections each; one will do for those beyond
+constexpr std::int64_t kYieldMs = 10'000;  // for a slot's owner to become its deliverer
+constexpr std::size_t kWideSlots = 4;      // with several connections each; one will do for those beyond
 
 class Deliverer {
   using Works = std::map<std::string, std::unique_ptr<DeliverySlot>>;  // by folder
@@ -87,6 +88,8 @@ class Deliverer {
         if (work.owned() || (slot.alive && !another)) continue;
         give_back(known);
       }
+      const auto yielded = yielded_.find(slot.dir);
+      if (yielded != yielded_.end() && slot.alive && base::steady_ms() < yielded->second) continue;
       const auto settled = settled_.find(slot.dir);
       if (settled != settled_.end() && !slot.alive && settled->second == changed_at(slot.dir, target_.destination.name))
         continue;
@@ -144,6 +147,9 @@ class Deliverer {
           if (*busy == nullptr) *busy = work;
         }
         ++it;
+      } else if (options_.follow && work->lacks()) {
+        yielded_[it->first] = base::steady_ms() + kYieldMs;
+        it = give_back(it);
       } else if (options_.follow && work->settled()) {  // the next process may want it
         const auto settled = settled_.try_emplace(it->first).first;
         it = give_back(it, &settled->second);
@@ -304,6 +310,7 @@ class Deliverer {
   const DeliverOptions& options_;
   const Target& target_;
   Works works_;
+  std::map<std::string, std::int64_t> yielded_;  // slots of others, left to their owners until then
   std::map<std::string, std::int64_t> settled_;  // free slots with nothing left to do, and when they last changed
   struct Left {
     DeliverReport report;

@@ -163,10 +163,12 @@ bool DeliverySlot::is_done() {
   // What another node's process has not published (any more) it publishes when it sees that somebody lacks it.
   if (engine_->health().waiting == 0) {
     lacking_since_ = 0;
+    lacks_ = false;
     return true;
   }
   if (lacking_since_ == 0) lacking_since_ = now;
-  return now - lacking_since_ > kPublishMs;
+  lacks_ = now - lacking_since_ > kPublishMs;
+  return lacks_;
 }
 
 bool DeliverySlot::needs_somebody() {

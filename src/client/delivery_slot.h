@@ -71,6 +71,8 @@ class DeliverySlot {
 
   /// Everything durable is delivered, as far as can be. Asks the engine after a new beat, and once a second.
   bool is_done();
+  /// Done only because what is left is not published: whoever has the slot may deliver it, if we let it.
+  bool lacks() const { return lacks_; }
   /// The whole destination has waited for a person (credentials, another server) for three seconds.
   bool needs_somebody();
 
@@ -101,6 +103,7 @@ class DeliverySlot {
   std::uint64_t files_at_start_ = 0, file_bytes_at_start_ = 0;
   std::int64_t blocked_since_ = 0;
   std::int64_t lacking_since_ = 0;  // all that is published is delivered, and more is said to be there
+  bool lacks_ = false;
 };
 
 }  // namespace mlops::client
