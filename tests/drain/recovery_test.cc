@@ -27,7 +27,6 @@ using test::Contents;
 using test::Folder;
 using test::Oracle;
 using test::Rig;
-using test::RigOptions;
 
 /// What `mlops sync` does first: takes the slot, collects, ends what a dead process left.
 void recover(const std::string& root) {
