@@ -365,11 +365,11 @@ void Core::publish(std::int64_t now) {
   published_ = now;
   std::uint64_t done = 0;
   for (const auto& [uid, entry] : entries_) done += entry->seen.delivered;
-  // The mean of all looks at first (the n-th counts n times: connections grow in number), of the last ten seconds or so
+  // The mean of all looks at first (newer ones count more: connections grow in number), of the last ten seconds or so
   // later: a server's batches come unevenly. While nothing waits there is no rate.
   if (rate_ms_ != 0 && now > rate_ms_ && done >= rate_points_ && (done > rate_points_ || waiting_points() != 0)) {
     const double rate = 1000.0 * static_cast<double>(done - rate_points_) / static_cast<double>(now - rate_ms_);
-    const double weight = std::max(2.0 / (++rate_looks_ + 1), static_cast<double>(now - rate_ms_) / kRateMs);
+    const double weight = std::max(3.0 / (++rate_looks_ + 2), static_cast<double>(now - rate_ms_) / kRateMs);
     points_per_second_ += std::min(1.0, weight) * (rate - points_per_second_);
     // What was waiting already a look ago went at the server's pace, not at the program's.
     const std::uint64_t moved = done - rate_points_;
