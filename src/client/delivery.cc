@@ -22,7 +22,6 @@
 #include "sync/engine.h"
 
 namespace mlops::client {
-
 namespace {
 
 constexpr std::int64_t kYieldMs = 10'000;  // for a slot's owner to become its deliverer

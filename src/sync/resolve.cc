@@ -214,7 +214,7 @@ void RunLane::adopt(const mlflow::RemoteRun& run, const model::RunRow& row) {
   const bool was_creating = state_.creating;
   state_.creating = false;
   lookups_left_ = 0;
-  late_until_ms_ = base::steady_ms() + shared_->backoff_first.count();
+  doubt();
   apply_proof(run, row);
   if (was_creating && state_.watermark == 0) {
     // We made it and lost the answer: at most one window can have followed.

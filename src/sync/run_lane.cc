@@ -26,7 +26,7 @@ RunLane::RunLane(Shared* shared, ledger::Lane state, DeadMarks dead)
       parent_backoff_(std::min<std::int64_t>(shared->backoff_first.count(), 50),
                       std::min<std::int64_t>(shared->backoff_most.count(), 30'000)) {
   needs_proof_ = !state_.server_id.empty();
-  if (needs_proof_) late_until_ms_ = base::steady_ms() + shared_->backoff_first.count();
+  if (needs_proof_) doubt();
   if (state_.creating) lookups_left_ = 3;
 }
 
@@ -153,7 +153,7 @@ Outcome RunLane::settle(const Answer& answer) {
   }
   shared_->retries.fetch_add(1, std::memory_order_relaxed);
   needs_proof_ = !state_.server_id.empty();
-  late_until_ms_ = base::steady_ms() + shared_->backoff_first.count();
+  doubt();
   ++doubtful_;
   return wait(backoff_.next(answer.retry_after_ms), answer);
 }

@@ -55,6 +55,8 @@ class RunLane final : public Lane {
   Outcome park(std::string why);
   Outcome wait(std::int64_t ms, const Answer& answer);
   Outcome commit();
+  /// A request of this run may still be on its way.
+  void doubt() { late_until_ms_ = base::steady_ms() + shared_->backoff_first.count(); }
   Status bury(std::uint64_t seq, std::uint64_t count, std::uint64_t points, std::string what, std::string reason);
   // again.cc
   ledger::DeadLetter* to_retry();

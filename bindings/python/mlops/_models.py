@@ -165,6 +165,18 @@ def _source(run: _core.RunHandle) -> dict[str, str]:
     return {key: value for key, value in tags.items() if key == "mlflow.user" or key.startswith("mlflow.source.")}
 
 
+def _of_source(
+    name: str | None,
+    source_run_id: str | None,
+    tags: dict[str, Any],
+    params: dict[str, Any] | None,
+    model_type: str | None,
+    experiment_id: str | None,
+) -> _core.LoggedModel:
+    run = _run_of(_active(source_run_id), experiment_id, None)
+    return _begun(run, name, {**_source(run), **tags}, params, model_type)
+
+
 def initialize_logged_model(
     name: str | None = None,
     source_run_id: str | None = None,
@@ -175,8 +187,7 @@ def initialize_logged_model(
 ) -> LoggedModel:
     """A model of the active run (or of source_run_id), PENDING and without files: log_model_artifact(s) of MlflowClient
     brings them, finalize_logged_model ends it. log_model does all of it in one call."""
-    run = _run_of(_active(source_run_id), experiment_id, None)
-    return get_logged_model(_begun(run, name, {**_source(run), **(tags or {})}, params, model_type).uid)
+    return get_logged_model(_of_source(name, source_run_id, tags or {}, params, model_type, experiment_id).uid)
 
 
 def create_external_model(
@@ -190,8 +201,7 @@ def create_external_model(
     """A model whose files are elsewhere: READY at once."""
     import tempfile
 
-    run = _run_of(_active(source_run_id), experiment_id, None)
-    model = _begun(run, name, {**_source(run), **(tags or {}), _EXTERNAL: "true"}, params, model_type)
+    model = _of_source(name, source_run_id, {**(tags or {}), _EXTERNAL: "true"}, params, model_type, experiment_id)
     with tempfile.TemporaryDirectory() as folder:  # an MLmodel, so that a version of it can be registered
         with open(os.path.join(folder, "MLmodel"), "wb") as file:
             file.write(_EXTERNAL_MLMODEL)

@@ -88,21 +88,22 @@ class Models(Buffer, SqlAlchemyStore):
         self._tell(model_id, "the end", end)
         return done
 
-    @plainly
-    def _tell_outputs(self, run_id: str, models: Any) -> None:
+    def _tell_use(self, run_id: str, models: Any, what: str, say: Any) -> None:
         for one in models or []:
-            with for_later(f"logged model {one.model_id} as an output"):
+            with for_later(f"logged model {one.model_id} as an {what}"):
                 model, run = self._told_model(one.model_id, run_id), self._run(run_id)
                 if model is not None and run is not None:
-                    _core.log_model_output(run.handle, model, one.step)
+                    say(run.handle, model, one)
+
+    @plainly
+    def _tell_outputs(self, run_id: str, models: Any) -> None:
+        self._tell_use(
+            run_id, models, "output", lambda run, model, one: _core.log_model_output(run, model, one.step)
+        )
 
     @plainly
     def _tell_inputs(self, run_id: str, models: Any) -> None:
-        for one in models or []:
-            with for_later(f"logged model {one.model_id} as an input"):
-                model, run = self._told_model(one.model_id, run_id), self._run(run_id)
-                if model is not None and run is not None:
-                    _core.log_model_used(run.handle, model)
+        self._tell_use(run_id, models, "input", lambda run, model, _: _core.log_model_used(run, model))
 
     def _tell_points(self, run_id: str, metrics: Any) -> None:
         """The run has these points already: the same once more, as the model's, is merged."""
