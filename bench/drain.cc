@@ -85,7 +85,7 @@ void measure(Report& report, const Set& set) {
   const auto begin = std::chrono::steady_clock::now();
   for (std::int64_t i = 0; i < kPoints; ++i) {
     const std::int64_t step = i / kMetrics;
-    detail::log_point(gate, generation, keys[static_cast<std::size_t>(i % kMetrics)],
+    detail::log_point({gate, generation, keys[static_cast<std::size_t>(i % kMetrics)]},
                       values[static_cast<std::size_t>(i)], step, start.time_ms + step / 10);
   }
   if (s.ok()) s = drain->flush(Level::durable, Millis(120'000));

@@ -41,7 +41,7 @@ class Ring {
     c.value = value;
     std::uint64_t word = key;
     if constexpr (kSum) {
-      word |= detail::cell_sum(kSeed, reinterpret_cast<std::uintptr_t>(&c), key, step, time, value);
+      word = detail::cell_head(kSeed + reinterpret_cast<std::uintptr_t>(&c), key, step, time, value);
     }
     c.key.store(word, std::memory_order_release);
     ++head_;

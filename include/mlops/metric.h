@@ -33,9 +33,7 @@ class Metric {
  public:
   Metric() noexcept = default;
 
-  void log(double value, std::int64_t step = 0) noexcept {
-    detail::log_point(gate_, generation_, key_, value, step, detail::kNow);
-  }
+  void log(double value, std::int64_t step = 0) noexcept { detail::log_point(handle_, value, step, detail::kNow); }
   /// A float is stored exactly and stays recognisable as float32 (about half the bytes on disk).
   void log(float value, std::int64_t step = 0) noexcept { log(static_cast<double>(value), step); }
   /// Integers and bool; beyond 2^53 they round to the nearest double.
@@ -47,8 +45,8 @@ class Metric {
   /// `invalid`).
   void log(double value, std::int64_t step, std::chrono::system_clock::time_point when) noexcept {
     const std::int64_t ms = std::chrono::duration_cast<std::chrono::milliseconds>(when.time_since_epoch()).count();
-    if (ms < 0) return detail::log_slow(gate_, generation_, key_, value, step, detail::kInvalidTime);
-    detail::log_point(gate_, generation_, key_, value, step, ms);
+    if (ms < 0) return detail::log_slow(handle_, value, step, detail::kInvalidTime);
+    detail::log_point(handle_, value, step, ms);
   }
   /// `count` points in order, each as log() takes it and accepted as it is written: `at(i)`, for i from 0, gives a
   /// MetricPoint and must not throw or log. For what lies in an array already: what log() looks up for every point is
@@ -56,24 +54,20 @@ class Metric {
   /// dropped as closed, those with a time before the epoch as `invalid`. May wait as log() does, for each 2,000.
   template <typename PointAt>
   void log_many(std::size_t count, PointAt at) noexcept {
-    detail::log_points(gate_, generation_, key_, count, at);
+    detail::log_points(handle_, count, at);
   }
   /// Whether the next log() of this thread is the common case, which waits for nothing: for a caller that holds a lock
   /// of its own (Python's GIL) and would let it go first. Costs a nanosecond.
   bool at_once() const noexcept {
-    if (gate_ == nullptr || gate_->generation.load(std::memory_order_relaxed) != generation_) return true;  // drops
-    detail::Lane* lane = detail::tls_lane;
-    while (lane != nullptr && lane->core != gate_->core) lane = lane->next;
-    return lane != nullptr && (reinterpret_cast<std::uintptr_t>(lane->cursor) & 0xFFFFu) != 0;
+    if (!detail::is_open(handle_)) return true;  // drops
+    const detail::Lane* lane = detail::lane_of(handle_);
+    return lane != nullptr && !detail::at_end(lane->cursor);
   }
 
  private:
   friend class Run;
-  Metric(detail::Gate* gate, std::uint32_t generation, std::uint32_t key) noexcept
-      : gate_(gate), generation_(generation), key_(key) {}
-  detail::Gate* gate_ = nullptr;
-  std::uint32_t generation_ = 0;
-  std::uint32_t key_ = 0;
+  explicit Metric(detail::Handle handle) noexcept : handle_(handle) {}
+  detail::Handle handle_;
 };
 static_assert(std::is_trivially_copyable<Metric>::value && sizeof(Metric) == 16);
 

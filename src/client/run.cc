@@ -87,20 +87,13 @@ Status full_status() {
                 "(see Client::health)");
 }
 
-detail::Lane* lane_of(const Core* core) {
-  for (detail::Lane* lane = detail::tls_lane; lane != nullptr; lane = lane->next) {
-    if (lane->core == core) return lane;
-  }
-  return nullptr;
-}
-
 // log_point that says whether the point was taken: then this thread's place in the journal has moved.
 Status log_checked(const RunState& run, std::uint32_t key, double value, std::int64_t step, std::int64_t ms) {
-  const Core* core = run.core;
-  const detail::Lane* lane = lane_of(core);
+  const detail::Handle handle(run.gate, run.generation, key);
+  const detail::Lane* lane = detail::lane_of(handle);
   const detail::Cell* cursor = lane == nullptr ? nullptr : lane->cursor;
-  detail::log_point(run.gate, run.generation, key, value, step, ms);
-  lane = lane_of(core);
+  detail::log_point(handle, value, step, ms);
+  lane = detail::lane_of(handle);
   if (MLOPS_LIKELY(lane != nullptr && lane->cursor != cursor)) return {};
   return run.gate->generation.load(std::memory_order_relaxed) == run.generation ? full_status() : ended_status(run);
 }
@@ -274,7 +267,7 @@ Result<Metric> Run::try_metric(std::string_view name) const {
   RunState* run = impl_->state.get();
   Result<std::uint32_t> key = known_key(run, name);
   if (!key.ok()) return key.status();
-  return Metric(run->gate, run->generation, *key);
+  return Metric({run->gate, run->generation, *key});
 }
 
 Metric Run::metric(std::string_view name) const noexcept {
@@ -284,7 +277,7 @@ Metric Run::metric(std::string_view name) const noexcept {
   base::log(base::LogLevel::warn, "metric handle that drops its points: " + metric.status().to_string());
   // A generation no gate ever has: each call takes the slow path, which counts key 0 as invalid and others as closed.
   const bool bad_name = metric.status().code() == StatusCode::invalid_argument;
-  return Metric(impl_->state->gate, 0, bad_name ? 0 : 1);
+  return Metric({impl_->state->gate, 0, bad_name ? 0u : 1u});
 }
 
 Run::AutoStep Run::auto_step(std::string_view name) const {

@@ -62,7 +62,7 @@ bool Watch::log(const std::string& name, double value, std::int64_t time_ms) con
   if (run->ended) return false;
   Result<std::uint32_t> key = run->core->writer->key(run->uid, name);
   if (!key.ok() || *key == 0) return false;  // a full journal: the next sample
-  detail::log_point(run->gate, run->generation, *key, value, step, time_ms);
+  detail::log_point({run->gate, run->generation, *key}, value, step, time_ms);
   return true;
 }
 

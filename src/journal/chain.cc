@@ -31,7 +31,7 @@ constexpr std::size_t kFetched = 12 * 64;  // the header and what a burst of 20 
 
 void enter(Chain* chain, SegmentHeader* h) {
   chain->current = h;
-  chain->seed = h->seed;
+  chain->seed = lane_seed(h);
   chain->cursor = cells_of(h);
   chain->limit = cells_of(h) + kCellsPerSegment;
 }
@@ -205,13 +205,14 @@ bool Chains::put(Chain* chain, std::uint8_t kind, std::uint32_t key, std::uint64
     const std::uint64_t old_seed = chain->seed;
     if (!advance(chain, wait)) return false;  // the rest of the old segment stays usable
     MLOPS_POINT("journal.skip");
-    if (rest != nullptr) publish(rest, old_seed, 0, detail::kCellSkip, 0, 0, 0);
+    if (rest != nullptr) detail::put_cell(rest, old_seed, detail::kCellSkip, 0, 0, 0);
   }
   Cell* head = chain->cursor;
   copy_payload(head + 1, payload);
   MLOPS_POINT("journal.payload");
-  publish(head, chain->seed, key, kind, static_cast<std::int64_t>(payload.size()),
-          static_cast<std::int64_t>(base::hash64(payload, chain->seed)), ticket_bits(ticket));
+  const auto hash = static_cast<std::int64_t>(base::hash64(payload, chain->current->seed));
+  detail::put_cell(head, chain->seed, (key << 8) | kind, static_cast<std::int64_t>(payload.size()), hash,
+                   ticket_bits(ticket));
   MLOPS_POINT("journal.published");
   chain->cursor = head + cells;
   return true;

@@ -2,6 +2,7 @@
 // ticker writes it, but for the watchdog, which puts a stalled one to sleep so that time does not stand still.
 #include "journal/clock.h"
 
+#include <dlfcn.h>
 #include <linux/futex.h>
 #include <pthread.h>
 #include <sys/syscall.h>
@@ -14,16 +15,32 @@
 #include "base/base.h"
 #include "journal/journal.h"
 
+namespace mlops::journal {
+namespace {
+
+using Gettime = int (*)(clockid_t, timespec*);
+
+// libc's wrapper is one more page of cold code to a thread that logs slowly. The kernel's function has a name for each
+// architecture (vdso(7)); libc's serves where there is none.
+Gettime find_gettime() {
+#if defined(__x86_64__)
+  constexpr const char* kName = "__vdso_clock_gettime";
+#else
+  constexpr const char* kName = "__kernel_clock_gettime";
+#endif
+  void* vdso = ::dlopen("linux-vdso.so.1", RTLD_NOW | RTLD_NOLOAD);
+  void* found = vdso == nullptr ? nullptr : ::dlsym(vdso, kName);
+  return found == nullptr ? &::clock_gettime : reinterpret_cast<Gettime>(found);
+}
+
+}  // namespace
+}  // namespace mlops::journal
+
 MLOPS_NAMESPACE_BEGIN
 namespace detail {
 
-alignas(64) std::atomic<std::int64_t> clock_word{0};
-
-std::int64_t coarse_now_ms() noexcept {
-  timespec t;
-  ::clock_gettime(CLOCK_REALTIME_COARSE, &t);
-  return static_cast<std::int64_t>(t.tv_sec) * 1000 + t.tv_nsec / 1'000'000;
-}
+constinit Clock the_clock{0, &::clock_gettime};  // libc's: for who logs before this library's own constructors have run
+[[maybe_unused]] static const bool found = (the_clock.gettime = journal::find_gettime(), true);
 
 }  // namespace detail
 MLOPS_NAMESPACE_END
@@ -41,11 +58,11 @@ void* tick(void*) {
   base::begin_own_thread("mlops-clock", true);
   for (;;) {
     if (g_wanted.load(std::memory_order_acquire) <= 0) {
-      detail::clock_word.store(0, std::memory_order_relaxed);
+      detail::the_clock.word.store(0, std::memory_order_relaxed);
       ::syscall(SYS_futex, reinterpret_cast<std::int32_t*>(&g_wanted), FUTEX_WAIT_PRIVATE, 0, nullptr, nullptr, 0);
       continue;
     }
-    detail::clock_word.store(base::now_ms(), std::memory_order_relaxed);
+    detail::the_clock.word.store(base::now_ms(), std::memory_order_relaxed);
     const timespec pause{0, 1'000'000};
     ::clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, nullptr);
   }
@@ -79,11 +96,11 @@ void set_ticker(bool on) {
 }
 
 void check_ticker() {
-  std::int64_t word = detail::clock_word.load(std::memory_order_relaxed);
+  std::int64_t word = detail::the_clock.word.load(std::memory_order_relaxed);
   if (word == 0) return;
   const std::int64_t lag = base::now_ms() - word;
   if (lag > kStalledMs || lag < -kStalledMs) {
-    detail::clock_word.compare_exchange_strong(word, 0, std::memory_order_relaxed);
+    detail::the_clock.word.compare_exchange_strong(word, 0, std::memory_order_relaxed);
   }
 }
 
@@ -91,7 +108,7 @@ void forget_ticker() {
   g_wanted.store(0, std::memory_order_relaxed);
   g_started.store(false, std::memory_order_relaxed);
   t_asked = false;
-  detail::clock_word.store(0, std::memory_order_relaxed);
+  detail::the_clock.word.store(0, std::memory_order_relaxed);
 }
 
 }  // namespace mlops::journal

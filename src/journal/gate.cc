@@ -104,18 +104,18 @@ std::uint64_t closed_drops(const Core* core) {
 MLOPS_NAMESPACE_BEGIN
 namespace detail {
 
-void log_slow(Gate* gate, std::uint32_t generation, std::uint32_t key, double value, std::int64_t step,
-              std::int64_t time_ms) noexcept {
-  if (gate == nullptr) return;  // a handle that was never made
+void log_slow(Handle handle, double value, std::int64_t step, std::int64_t time_ms) noexcept {
+  Gate* gate = handle.gate;
+  if (gate->core == nullptr) return;  // a handle that was never made
   // First, and by itself: to a thread that comes here once in 2,046 calls all code and data below are cold.
-  if (time_ms >= kNow && journal::step_ahead(gate->core)) return log_point(gate, generation, key, value, step, time_ms);
+  if (time_ms >= kNow && journal::step_ahead(gate->core)) return log_point(handle, value, step, time_ms);
   journal::CoreNode* node = journal::find(gate->core);
   journal::Writer* writer = node == nullptr ? nullptr : node->writer.load(std::memory_order_acquire);
   if (writer == nullptr) {
     gate->closed_drops.fetch_add(1, std::memory_order_relaxed);
     return;
   }
-  writer->log_slow(gate, generation, key, value, step, time_ms);
+  writer->log_slow(handle, value, step, time_ms);
 }
 
 }  // namespace detail

@@ -83,8 +83,7 @@ class Writer {
   /// Publishes an op with the next ticket; `op.ticket` is set. Waits like log on a full journal.
   virtual Status append(model::Op* op) = 0;
   /// The slow path of log_point for this writer (maps or fetches a segment, bounded wait, policy).
-  virtual void log_slow(detail::Gate* gate, std::uint32_t generation, std::uint32_t key, double value,
-                        std::int64_t step, std::int64_t time_ms) = 0;
+  virtual void log_slow(detail::Handle handle, double value, std::int64_t step, std::int64_t time_ms) = 0;
   /// For the drain thread, once per beat: the next segments are mapped before a producer needs them, a stalled clock
   /// thread is noticed. Not in a forked child.
   virtual void prepare() = 0;

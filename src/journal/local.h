@@ -23,8 +23,7 @@ class LocalWriter final : public Writer {
   const base::Uid& uid() const override;
   Result<std::uint32_t> key(const base::Uid& run, std::string_view name) override;
   Status append(model::Op* op) override;
-  void log_slow(detail::Gate* gate, std::uint32_t generation, std::uint32_t key, double value, std::int64_t step,
-                std::int64_t time_ms) override;
+  void log_slow(detail::Handle handle, double value, std::int64_t step, std::int64_t time_ms) override;
   void prepare() override;
   WriterStats stats() const override;
   void close() override;
@@ -70,9 +69,8 @@ class WriterHandle final : public Writer {
   const base::Uid& uid() const override { return writer_->uid(); }
   Result<std::uint32_t> key(const base::Uid& run, std::string_view name) override { return writer_->key(run, name); }
   Status append(model::Op* op) override { return writer_->append(op); }
-  void log_slow(detail::Gate* gate, std::uint32_t generation, std::uint32_t key, double value, std::int64_t step,
-                std::int64_t time_ms) override {
-    writer_->log_slow(gate, generation, key, value, step, time_ms);
+  void log_slow(detail::Handle handle, double value, std::int64_t step, std::int64_t time_ms) override {
+    writer_->log_slow(handle, value, step, time_ms);
   }
   void prepare() override { writer_->prepare(); }
   WriterStats stats() const override { return writer_->stats(); }

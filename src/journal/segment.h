@@ -69,20 +69,12 @@ inline std::uint64_t cell_offset(const Cell* cell) {
   return reinterpret_cast<std::uintptr_t>(cell) & (kSegmentBytes - 1);
 }
 
-/// Writes everything of a head cell and then publishes it.
-inline void publish(Cell* cell, std::uint64_t seed, std::uint32_t key, std::uint8_t kind, std::int64_t step,
-                    std::int64_t time_ms, double value) {
-  const std::uint32_t low = (key << 8) | kind;
-  cell->step = step;
-  cell->time_ms = time_ms;
-  cell->value = value;
-  const std::uint64_t sum = detail::cell_sum(seed, cell_offset(cell), low, step, time_ms, value);
-  __atomic_store_n(&cell->head, sum | low, __ATOMIC_RELEASE);
-}
+/// What Lane::seed is while the lane is in this segment.
+inline std::uint64_t lane_seed(const SegmentHeader* h) { return h->seed - reinterpret_cast<std::uintptr_t>(h); }
 
 inline bool cell_valid(const Cell& cell, std::uint64_t head, std::uint64_t seed) {
   const auto low = static_cast<std::uint32_t>(head);
-  return (detail::cell_sum(seed, cell_offset(&cell), low, cell.step, cell.time_ms, cell.value) | low) == head;
+  return detail::cell_head(seed + cell_offset(&cell), low, cell.step, cell.time_ms, cell.value) == head;
 }
 
 inline std::size_t record_cells(std::size_t payload) { return 1 + (payload + sizeof(Cell) - 1) / sizeof(Cell); }

@@ -158,14 +158,14 @@ Status LocalWriter::full() const {
                 "raise Options::journal_mib");
 }
 
-void LocalWriter::log_slow(Gate* gate, std::uint32_t generation, std::uint32_t key, double value, std::int64_t step,
-                           std::int64_t time_ms) {
-  if (key == 0 || time_ms < detail::kNow) {
+void LocalWriter::log_slow(detail::Handle handle, double value, std::int64_t step, std::int64_t time_ms) {
+  if (handle.key() == 0 || time_ms < detail::kNow) {
     dropped_invalid_.fetch_add(1, std::memory_order_relaxed);
     return;
   }
-  if (gate->generation.load(std::memory_order_acquire) != generation || closed_.load(std::memory_order_acquire)) {
-    gate->closed_drops.fetch_add(1, std::memory_order_relaxed);
+  if (handle.gate->generation.load(std::memory_order_acquire) != handle.generation ||
+      closed_.load(std::memory_order_acquire)) {
+    handle.gate->closed_drops.fetch_add(1, std::memory_order_relaxed);
     return;
   }
   Chains* c = chains();
@@ -176,7 +176,7 @@ void LocalWriter::log_slow(Gate* gate, std::uint32_t generation, std::uint32_t k
   }
   if (time_ms == detail::kNow) {  // before the wait: the time of the call
     check_ticker();
-    time_ms = detail::clock_word.load(std::memory_order_relaxed);
+    time_ms = detail::the_clock.word.load(std::memory_order_relaxed);
     if (time_ms == 0) time_ms = detail::coarse_now_ms();
     time_ms = chain->last_ms = std::max(time_ms, chain->last_ms);
   }
@@ -184,7 +184,7 @@ void LocalWriter::log_slow(Gate* gate, std::uint32_t generation, std::uint32_t k
     dropped_full_.fetch_add(1, std::memory_order_relaxed);
     return;
   }
-  publish(chain->cursor, chain->seed, key, detail::kCellMetric, step, time_ms, value);
+  detail::put_cell(chain->cursor, chain->seed, handle.low, step, time_ms, value);
   ++chain->cursor;
 }
 

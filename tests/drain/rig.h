@@ -51,7 +51,7 @@ struct Rig {
   void end_run(const base::Uid& run, std::int64_t start = 1);
   std::uint32_t key(const base::Uid& run, const std::string& metric);
   void log(std::uint32_t key, double value, std::int64_t step, std::int64_t time_ms = -1) {
-    detail::log_point(gate, generation, key, value, step, time_ms);
+    detail::log_point({gate, generation, key}, value, step, time_ms);
   }
   /// As the composition root does it: no more records, last beat, lock released.
   Status close();

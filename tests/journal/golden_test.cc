@@ -47,7 +47,7 @@ void fix(SegmentHeader* h, std::uint64_t seed) {
 void advance_fixed(Chains* chains, Chain* chain, std::uint64_t seed) {
   ASSERT_TRUE(chains->advance(chain, milliseconds(0)));
   fix(chain->current, seed);
-  chain->seed = seed;
+  chain->seed = lane_seed(chain->current);
 }
 
 std::string used_bytes(const SegmentHeader* h) {
@@ -84,7 +84,7 @@ Segments3 written_today() {
   loss.log(0.25, 1, kTime + 3);
   out.dictionary = used_bytes(chains->dictionary().current);
   out.first = used_bytes(first);
-  fix(mine->current, mine->seed);  // taken inside append, so its seed is random
+  fix(mine->current, mine->current->seed);  // taken inside append, so its seed is random
   out.second = used_bytes(mine->current);
   return out;
 }

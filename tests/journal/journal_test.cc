@@ -334,17 +334,17 @@ TEST(Journal, ClosedInvalidAndUnmadeHandles) {
   room.open();
   const Handle loss = room.handle(base::Uid::random(), "loss");
   loss.log(1, 1);
-  detail::log_slow(loss.gate, loss.generation, loss.key, 1, 2, detail::kInvalidTime);
+  detail::log_slow(loss, 1, 2, detail::kInvalidTime);
   close_gate(loss.gate);
   loss.log(1, 3);
-  detail::log_slow(loss.gate, loss.generation, loss.key, 1, 2, 5);
+  detail::log_slow(loss, 1, 2, 5);
   Handle{}.log(1, 4);                 // never made: silent
   Handle{loss.gate, 0, 0}.log(1, 5);  // of an invalid name
   detail::Gate* again = open_gate(room.core);
   EXPECT_EQ(again, loss.gate);
   EXPECT_NE(again->generation.load(), loss.generation);
   loss.log(1, 6);  // the gate's next owner does not revive it
-  const Handle next{again, again->generation.load(), loss.key};
+  const Handle next{again, again->generation.load(), loss.key()};
   next.log(1, 7);
   Taken t;
   auto c = Collector::of(room.writer.get());
@@ -420,20 +420,20 @@ TEST(Journal, FinishedOnlyWhenNobodyCanStillLog) {
 }
 
 TEST(Journal, TickerRunsOnlyWhileAsked) {
-  EXPECT_EQ(detail::clock_word.load(), 0);
+  EXPECT_EQ(detail::the_clock.word.load(), 0);
   set_ticker(true);
   set_ticker(true);
   std::int64_t seen = 0;
   for (int i = 0; i < 2000 && seen == 0; ++i) {
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    seen = detail::clock_word.load();
+    seen = detail::the_clock.word.load();
   }
   EXPECT_NEAR(static_cast<double>(seen), static_cast<double>(base::now_ms()), 500);
   set_ticker(false);
-  for (int i = 0; i < 2000 && detail::clock_word.load() != 0; ++i) {
+  for (int i = 0; i < 2000 && detail::the_clock.word.load() != 0; ++i) {
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
-  EXPECT_EQ(detail::clock_word.load(), 0);
+  EXPECT_EQ(detail::the_clock.word.load(), 0);
 }
 
 // A param first is what programs do: it makes the thread's chain, and no point has looked at the clock yet.
@@ -445,7 +445,7 @@ TEST(Journal, TimeIsNowAlsoAfterARecordThatIsNoPoint) {
   op.kind = model::OpKind::param;
   op.key = "lr";
   ASSERT_TRUE(room.writer->append(&op).ok());
-  ASSERT_EQ(detail::clock_word.load(), 0) << "the clock sleeps, as it does in a program that has just begun";
+  ASSERT_EQ(detail::the_clock.word.load(), 0) << "the clock sleeps, as it does in a program that has just begun";
   const std::int64_t before = base::now_ms();
   for (int i = 0; i < 100; ++i) loss.log(0, i);
   Taken t;

@@ -17,7 +17,7 @@ struct At {
 
 template <typename PointAt>
 void log_many(const Handle& handle, std::size_t count, PointAt at) {
-  detail::log_points(handle.gate, handle.generation, handle.key, count, at);
+  detail::log_points(handle, count, at);
 }
 
 std::vector<KeyedPoint> taken(Room& room) {
@@ -47,7 +47,7 @@ TEST(Many, AllOfThemInOrderAcrossSegments) {
   for (std::size_t n = 0; n < points.size(); ++n) {
     const std::size_t i = n % (kCount + 1);
     const model::Point& point = points[n].point;
-    EXPECT_EQ(points[n].key, i == 0 ? other.key : loss.key);
+    EXPECT_EQ(points[n].key, i == 0 ? other.key() : loss.key());
     ASSERT_GE(point.time_ms, last);
     ASSERT_LE(point.time_ms, after);
     last = point.time_ms;

@@ -58,7 +58,7 @@ struct Durable {
     std::thread([&room, run, oracle, n] {
       const Handle h = room.handle(run, "m" + std::to_string(n));
       if (n == 2) {  // in one call that never ends: a point is accepted when the next is asked for
-        detail::log_points(h.gate, h.generation, h.key, SIZE_MAX, [oracle](std::size_t i) {
+        detail::log_points(h, SIZE_MAX, [oracle](std::size_t i) {
           const auto step = static_cast<std::int64_t>(i);
           oracle->accepted[2].store(step, std::memory_order_relaxed);
           return model::Point{step, detail::kNow, static_cast<double>(step)};
@@ -201,7 +201,7 @@ TEST(Processes, ChildLogsThroughInheritedHandlesAndParentCollects) {
     EXPECT_EQ(t.steps("loss"), (std::vector<std::int64_t>{3, 5}));
     EXPECT_EQ(t.steps("other"), std::vector<std::int64_t>{2});
     EXPECT_EQ(t.steps("new"), std::vector<std::int64_t>{4});
-    EXPECT_EQ(t.keys.at(loss.key).name, "loss");
+    EXPECT_EQ(t.keys.at(loss.key()).name, "loss");
     EXPECT_EQ(t.ops.size(), 1u);
     EXPECT_EQ(t.ops[0].ticket, room.control->ticket.load()) << "tickets go on in the shared page";
     EXPECT_TRUE(c.collector->finished());

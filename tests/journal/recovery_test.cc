@@ -250,7 +250,8 @@ TEST(Recovery, GarbageNeverCrashes) {
       }
       if (seed % 5 == 0) {  // lengths out of range behind a good checksum
         if (SegmentHeader* h = chunk.find(0, 0); h != nullptr && header_valid(*h, room.writer->uid())) {
-          publish(cells_of(h), h->seed, 1, detail::kCellRecord, static_cast<std::int64_t>(random()) << 20, 1, 1);
+          const std::int64_t size = static_cast<std::int64_t>(random()) << 20;
+          detail::put_cell(cells_of(h), lane_seed(h), (1 << 8) | detail::kCellRecord, size, 1, 1);
         }
       }
     }

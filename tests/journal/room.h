@@ -21,12 +21,10 @@
 namespace mlops::journal {
 
 /// What one handle of a metric holds.
-struct Handle {
-  detail::Gate* gate = nullptr;
-  std::uint32_t generation = 0;
-  std::uint32_t key = 0;
+struct Handle : detail::Handle {
+  using detail::Handle::Handle;
   void log(double value, std::int64_t step, std::int64_t time_ms = detail::kNow) const {
-    detail::log_point(gate, generation, key, value, step, time_ms);
+    detail::log_point(*this, value, step, time_ms);
   }
 };
 
