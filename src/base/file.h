@@ -3,6 +3,8 @@
 // may be one), never by what creates, writes, locks or maps.
 #pragma once
 
+#include <time.h>
+
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -58,11 +60,14 @@ class FileLock {
   explicit operator bool() const { return static_cast<bool>(fd_); }
   int fd() const { return fd_.get(); }
   void unlock() { fd_.reset(); }
+  /// The file's time is again what it was before: for a holder who changed nothing. While it is held.
+  void untouch() const;
   /// In a forked child: closes the inherited descriptor, never LOCK_UN, so the parent's lock stands alone.
   void close_in_child() { fd_.reset(); }
 
  private:
   Fd fd_;
+  timespec before_{};  // when it was last written before
 };
 
 /// A shared mapping of a file of fixed size, allocated with posix_fallocate (never sparse: a full disk is a Status,

@@ -49,9 +49,15 @@ Result<FileLock> FileLock::try_lock(const std::string& path) {
     }
     FileLock lock;
     lock.fd_ = static_cast<Fd&&>(fd);
+    lock.before_ = ours.st_mtim;
     return lock;
   }
   return Status(StatusCode::unavailable, path + " is replaced again and again while it is locked");
+}
+
+void FileLock::untouch() const {
+  const timespec times[2] = {{0, UTIME_OMIT}, before_};
+  ::futimens(fd_.get(), times);
 }
 
 bool FileLock::is_held(const std::string& path) {

@@ -48,6 +48,8 @@ Status DeliverySlot::open(bool alive, int max_connections) {
 std::int64_t DeliverySlot::close(Millis deadline) {
   if (engine_ != nullptr) engine_->stop(deadline);
   if (drain_ != nullptr) drain_->on_beat({});  // it wakes the engine
+  // Nothing was collected: another follower need not look again. What was delivered changed the ledger's time.
+  if (owned() && drain_->stats().beats == 0) drain_->slot().lock.untouch();
   engine_.reset();
   const std::int64_t changed = changed_at(dir_, share_->target.destination.name);
   if (drain_ != nullptr) drain_->close(deadline).ignore();

@@ -198,7 +198,10 @@ class FileLedger final : public Ledger {
     auto fd = open_file(path(), O_RDWR | O_CREAT);
     if (!fd.ok()) return fd.status();
     fd_ = std::move(*fd);
-    if (::ftruncate(fd_.get(), static_cast<off_t>(end_)) != 0) return base::errno_status(errno, "truncate", path());
+    // Only then: it changes the file's time, by which others tell whether there was news.
+    if (end_ < bytes.size() && ::ftruncate(fd_.get(), static_cast<off_t>(end_)) != 0) {
+      return base::errno_status(errno, "truncate", path());
+    }
     if (end_ == 0) {
       if (Status s = write_all(fd_.get(), kMagic, 0, path()); !s.ok()) return s;
       end_ = kMagic.size();

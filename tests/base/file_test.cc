@@ -1,6 +1,7 @@
 // Files, locks and mappings: what is made, what is refused, and what the refusals say.
 #include "base/file.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/file.h>
@@ -176,6 +177,27 @@ TEST_F(FileTest, LockIsExclusiveAndNamesItsOwner) {
   EXPECT_FALSE(FileLock::is_held(at("none")));
   EXPECT_FALSE(exists(at("none"))) << "asking makes no file";
   EXPECT_EQ(FileLock::try_lock(at("none/lock")).status().code(), StatusCode::not_found);
+}
+
+TEST_F(FileTest, LockThatIsTakenChangesItsTimeUnlessItsHolderTakesThatBack) {
+  const auto time = [this] {
+    struct stat st{};
+    EXPECT_EQ(::stat(at("lock").c_str(), &st), 0);
+    return st.st_mtim.tv_sec;
+  };
+  ASSERT_TRUE(FileLock::try_lock(at("lock")).ok());
+  const timespec long_ago[2] = {{1'000, 0}, {1'000, 0}};
+  ASSERT_EQ(::utimensat(AT_FDCWD, at("lock").c_str(), long_ago, 0), 0);
+  {
+    const auto lock = FileLock::try_lock(at("lock"));
+    ASSERT_TRUE(lock.ok());
+    EXPECT_GT(time(), 1'000);
+    lock->untouch();
+    EXPECT_EQ(time(), 1'000);
+    EXPECT_TRUE(FileLock::is_held(at("lock")));
+  }
+  ASSERT_TRUE(FileLock::try_lock(at("lock")).ok());
+  EXPECT_GT(time(), 1'000);
 }
 
 TEST_F(FileTest, LockFollowsThePathNotTheInode) {

@@ -108,6 +108,33 @@ def test_follow_beside_a_trainer_without_network(s, experiment):
         assert s.stop(follower, signal.SIGINT) in (0, 130)
 
 
+def test_two_followers_leave_a_free_slot_in_peace(s, experiment):
+    """Each looks at it once when the other has worked there; then nobody opens its database any more."""
+    s.root.mkdir()
+    followers = [s.start_mlops("sync", "--follow", "--to", s.uri) for _ in range(2)]
+    try:
+        s.train("start", experiment, "first", "id", "id", "points", 0, 1, 500, 0, 2)
+        s.wait_points(experiment, s.id("id"), 500)
+        (slot,) = s.root.glob("*/s-*")
+
+        def taken():
+            return (slot / "lock").read_text(), (slot / "lock").stat().st_mtime_ns, (slot / "db" / "CURRENT").stat().st_mtime_ns
+
+        until = time.monotonic() + 30
+        last, since = taken(), time.monotonic()
+        while time.monotonic() - since < 4:
+            assert time.monotonic() < until, f"taken again and again\n{s.tail()}"
+            time.sleep(0.1)
+            if taken() != last:
+                last, since = taken(), time.monotonic()
+        # What the next trainer leaves is delivered all the same.
+        s.train("start", experiment, "second", "id", "id2", "points", 1, 1, 700, 0, 2)
+        s.wait_points(experiment, s.id("id2"), 700)
+    finally:
+        for follower in followers:
+            assert s.stop(follower, signal.SIGINT) in (0, 130)
+
+
 def test_resume_by_id_and_by_name(s, experiment):
     s.train("start", experiment, "again", "id", "id", "params", 100, 3, "points", 0, 1, 500, 0, 2, deliver=True)
     uid = s.id("id")
