@@ -249,7 +249,7 @@ void Core::add_health(Health* out) {
   out->spool_bytes += d.spool_bytes;
   out->artifacts_waiting += d.artifacts_waiting;
   out->artifacts_lost += d.artifacts_lost;
-  for (const auto& [reason, count] : d.dropped_before) dropped(reason.c_str(), count);
+  for (const auto& [reason, count] : d.dropped_elsewhere) dropped(reason.c_str(), count);
   dropped("damaged", d.dropped_damaged);
   dropped("quota", d.dropped_quota);
   dropped("invalid", d.dropped_invalid);

@@ -1,5 +1,6 @@
 // One beat: collect every journal, order, pack, write, fsync; and the end of runs whose process died.
 #include <algorithm>
+#include <atomic>
 
 #include "base/base.h"
 #include "drain/worker.h"
@@ -77,6 +78,7 @@ Status Worker::write_some(bool* more) {
 
   const bool moved = std::any_of(all.begin(), all.end(), [](const auto& s) { return s->moved; });
   artifacts_.take();
+  take_drops_of_children();
   buffer::Drops drops = this->drops();
   const bool dropped = drops != drops_written_;
   if (!runs_.anything() && !moved && !sources_.has_gone() && !artifacts_.anything() && !dropped) return {};
@@ -113,8 +115,19 @@ Status Worker::write_some(bool* more) {
   return {};
 }
 
+void Worker::take_drops_of_children() {
+  journal::Control* control = slot_->control();
+  const auto take = [this](const char* reason, std::atomic<std::uint64_t>* count) {
+    if (count->load(std::memory_order_relaxed) != 0) drops_of_children_[reason] += count->exchange(0);
+  };
+  take("closed", &control->child_closed);
+  take("journal_full", &control->child_full);
+  take("invalid", &control->child_invalid);
+}
+
 buffer::Drops Worker::drops() const {
   buffer::Drops all = drops_before_;
+  for (const auto& [reason, count] : drops_of_children_) all[reason] += count;
   const auto add = [&all](const char* reason, std::uint64_t count) {
     if (count > 0) all[reason] += count;
   };

@@ -34,7 +34,7 @@ struct DrainStats {
   Status journals;                                                    // not OK while one cannot be read: it waits
   std::uint64_t accepted = 0, merged = 0, buffered = 0, durable = 0;  // points
   std::uint64_t dropped_damaged = 0, dropped_quota = 0, dropped_invalid = 0;
-  buffer::Drops dropped_before;  // by earlier processes in this slot
+  buffer::Drops dropped_elsewhere;  // by earlier processes in this slot, and by forked children
   std::uint64_t disk_bytes = 0;
   std::uint64_t spool_bytes = 0, artifacts_waiting = 0, artifacts_lost = 0;
   std::uint64_t beats = 0, fsyncs = 0;

@@ -248,6 +248,11 @@ Result<std::unique_ptr<Slot>> acquire_slot_at(const std::string& slot_dir, const
   }
   reinterpret_cast<journal::Control*>(control->data())->spool_bytes.store(left);
   if (Status s = base::make_dirs(slot->local + "/journal"); !s.ok()) return s;
+  for (const std::string& home : slot->homes) {
+    const auto found = journal::find_journals(home);
+    if (!found.ok()) return found.status();
+    for (const journal::Found& f : *found) slot->predecessors.push_back(f.writer);
+  }
   slot->lock = std::move(*lock);
   slot->control_map = std::move(*control);
   return slot;

@@ -24,10 +24,11 @@ inline constexpr std::uint32_t kControlVersion = 1;
 /// A slot that this process owns (flock) with its control page mapped.
 struct Slot {
   std::string dir;
-  std::string local;               // where control page and new journals are: dir, or a half on this node
-  std::vector<std::string> homes;  // every folder of this node with journals of this slot; local is the first
-  std::vector<base::Half> far;     // halves of other nodes: what their journals hold is collected there, by and by
-  bool network = false;            // other nodes read what is published in dir/outbox
+  std::string local;                    // where control page and new journals are: dir, or a half on this node
+  std::vector<std::string> homes;       // every folder of this node with journals of this slot; local is the first
+  std::vector<base::Half> far;          // halves of other nodes: what their journals hold is collected there, by and by
+  std::vector<base::Uid> predecessors;  // writers whose journals were there when it was taken
+  bool network = false;                 // other nodes read what is published in dir/outbox
   std::int64_t taken_ns = 0;  // system's coarse clock: what is in the spool from before is not counted yet; 0: it is
   base::FileLock lock;
   std::unique_ptr<base::Lease> lease;  // of network slots

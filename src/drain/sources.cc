@@ -20,8 +20,8 @@ std::vector<journal::Cursor> of_writer(const std::vector<model::JournalCursor>& 
 
 }  // namespace
 
-Sources::Sources(std::vector<std::string> homes, bool far, journal::Writer* own)
-    : homes_(std::move(homes)), far_(far), own_writer_(own) {}
+Sources::Sources(const Slot* slot, journal::Writer* own)
+    : homes_(slot->homes), predecessors_(slot->predecessors), far_(!slot->far.empty()), own_writer_(own) {}
 
 Source* Sources::add(std::unique_ptr<journal::Collector> collector, std::string dir, bool own, bool dead) {
   auto source = std::make_unique<Source>();
@@ -93,7 +93,9 @@ void Sources::find_in(const std::string& home, bool first) {
       continue;
     }
     MLOPS_POINT("drain.journal.found");
-    add(std::move(*collector), f.dir, false, first && !f.alive);
+    // A child of ours that is dead already is no predecessor: its runs may have been started in our journal.
+    const bool theirs = std::find(predecessors_.begin(), predecessors_.end(), f.writer) != predecessors_.end();
+    add(std::move(*collector), f.dir, false, first && !f.alive && theirs);
   }
 }
 

@@ -12,6 +12,7 @@
 
 #include "buffer/buffer.h"
 #include "drain/runs.h"
+#include "drain/slot.h"
 #include "journal/journal.h"
 
 namespace mlops::drain {
@@ -31,8 +32,8 @@ struct Source {
 
 class Sources {
  public:
-  /// `homes`: folders with journals, the first one that of `own` and of new ones. `far`: other nodes have more.
-  Sources(std::vector<std::string> homes, bool far, journal::Writer* own);
+  /// `own`: may be null; its journal is in the first of the slot's homes.
+  Sources(const Slot* slot, journal::Writer* own);
 
   /// After the database was opened (again): every journal goes on from the cursors the database has.
   Status restart(const buffer::Reader& reader);
@@ -64,8 +65,9 @@ class Sources {
   void find_all(bool first);
   void find_in(const std::string& home, bool first);
 
-  const std::vector<std::string> homes_;
-  const bool far_;
+  const std::vector<std::string> homes_;  // folders with journals, the first one for new ones
+  const std::vector<base::Uid> predecessors_;
+  const bool far_;  // other nodes have more
   journal::Writer* const own_writer_;
   std::vector<std::unique_ptr<Source>> sources_;
   Source* own_ = nullptr;

@@ -20,7 +20,7 @@ Worker::Worker(std::shared_ptr<Shared> shared)
       slot_(shared_->slot.get()),
       writer_(shared_->writer),
       options_(shared_->options),
-      sources_(slot_->homes, !slot_->far.empty(), writer_),
+      sources_(slot_, writer_),
       artifacts_(slot_, options_.client.spool_mib << 20, [shared = shared_.get()] { shared->ring(); }) {
   if (slot_->network && options_.publish) outlet_ = std::make_unique<Outlet>(slot_->dir);
 }
@@ -199,7 +199,8 @@ void Worker::publish_stats() {
   s.dropped_damaged = damaged_;
   s.dropped_quota = totals.dropped;
   s.dropped_invalid = runs_.dropped_invalid();
-  s.dropped_before = drops_before_;
+  s.dropped_elsewhere = drops_before_;
+  for (const auto& [reason, count] : drops_of_children_) s.dropped_elsewhere[reason] += count;
   const std::int64_t now = base::steady_ms();
   if (buffer_ && (last_disk_ == 0 || now - last_disk_ >= 1'000)) {
     last_disk_ = now;

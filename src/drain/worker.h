@@ -49,6 +49,7 @@ class Worker {
   void end_dead_runs();
   Status sync();
   void let_journals_go();
+  void take_drops_of_children();
   buffer::Drops drops() const;
   void say_drops(const buffer::Drops& drops);
 
@@ -81,7 +82,7 @@ class Worker {
   std::uint64_t beats_ = 0, fsyncs_ = 0, damaged_ = 0;
   std::uint64_t durable_points_ = 0, disk_bytes_ = 0;
   bool closing_ = false, over_quota_ = false, ticker_ = false, summary_dirty_ = false, hurry_ = false;
-  buffer::Drops drops_before_, drops_written_;
+  buffer::Drops drops_before_, drops_of_children_, drops_written_;
   bool dead_runs_open_ = true;  // some run may have been left by a dead process
   Status buffer_status_;
 

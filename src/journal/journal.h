@@ -50,6 +50,8 @@ struct Control {
   std::atomic<std::uint64_t> spool_bytes;   // in the slot's spool, or about to be; counted anew by each owner's drain
   std::atomic<std::uint64_t> spool_wanted;  // somebody lacks that much below the quota: the drain frees it, then 0
   std::atomic<std::uint64_t> artifacts_waiting, artifacts_lost;  // not hashed and named yet; never to be had
+  // Points that forked children dropped and the drain has not counted yet.
+  std::atomic<std::uint64_t> child_closed, child_full, child_invalid;
 };
 
 struct WriterOptions {

@@ -41,6 +41,8 @@ class LocalWriter final : public Writer {
   bool define(Chains* chains, std::uint32_t key, const base::Uid& run, std::string_view name);
   Result<std::uint32_t> define_key(Chains* c, std::uint64_t hash, const base::Uid& run, std::string_view name);
   Status full() const;
+  /// Counts a dropped point: here, and from a forked child also for its parent, to whom it is nothing else.
+  void dropped(std::atomic<std::uint64_t>* here, std::atomic<std::uint64_t>* of_children) const;
   std::uint64_t next_ticket() { return control_->ticket.fetch_add(1, std::memory_order_acq_rel) + 1; }
   Millis wait() const { return options_.when_full == WhenFull::wait ? options_.full_wait : Millis(0); }
 
@@ -55,6 +57,7 @@ class LocalWriter final : public Writer {
   Keys keys_;
   std::mutex keys_mutex_;
   std::uint32_t next_key_ = 1;  // guarded by keys_mutex_
+  bool in_child_ = false;
 
   std::atomic<std::uint64_t> dropped_full_{0}, dropped_invalid_{0}, collected_{0};
 };

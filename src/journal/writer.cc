@@ -158,22 +158,20 @@ Status LocalWriter::full() const {
                 "raise Options::journal_mib");
 }
 
+void LocalWriter::dropped(std::atomic<std::uint64_t>* here, std::atomic<std::uint64_t>* of_children) const {
+  here->fetch_add(1, std::memory_order_relaxed);
+  if (in_child_) of_children->fetch_add(1, std::memory_order_relaxed);
+}
+
 void LocalWriter::log_slow(detail::Handle handle, double value, std::int64_t step, std::int64_t time_ms) {
-  if (handle.key() == 0 || time_ms < detail::kNow) {
-    dropped_invalid_.fetch_add(1, std::memory_order_relaxed);
-    return;
-  }
+  if (handle.key() == 0 || time_ms < detail::kNow) return dropped(&dropped_invalid_, &control_->child_invalid);
   if (handle.gate->generation.load(std::memory_order_acquire) != handle.generation ||
       closed_.load(std::memory_order_acquire)) {
-    handle.gate->closed_drops.fetch_add(1, std::memory_order_relaxed);
-    return;
+    return dropped(&handle.gate->closed_drops, &control_->child_closed);
   }
   Chains* c = chains();
   Chain* chain = c == nullptr ? nullptr : c->mine(core_);
-  if (chain == nullptr) {
-    dropped_full_.fetch_add(1, std::memory_order_relaxed);
-    return;
-  }
+  if (chain == nullptr) return dropped(&dropped_full_, &control_->child_full);
   if (time_ms == detail::kNow) {  // before the wait: the time of the call
     check_ticker();
     time_ms = detail::the_clock.word.load(std::memory_order_relaxed);
@@ -181,8 +179,7 @@ void LocalWriter::log_slow(detail::Handle handle, double value, std::int64_t ste
     time_ms = chain->last_ms = std::max(time_ms, chain->last_ms);
   }
   if (chain->cursor == chain->limit && !c->advance(chain, wait())) {
-    dropped_full_.fetch_add(1, std::memory_order_relaxed);
-    return;
+    return dropped(&dropped_full_, &control_->child_full);
   }
   detail::put_cell(chain->cursor, chain->seed, handle.low, step, time_ms, value);
   ++chain->cursor;
@@ -223,6 +220,7 @@ void LocalWriter::after_fork_in_child() {
   new (&make_mutex_) std::mutex;
   new (&keys_mutex_) std::mutex;
   make_again_ = 0;
+  in_child_ = true;
 }
 
 const base::Uid& LocalWriter::uid() const {

@@ -8,6 +8,8 @@
 #include <chrono>
 #include <cstdlib>
 #include <filesystem>
+#include <map>
+#include <string>
 #include <thread>
 
 #include "client/support.h"
@@ -69,6 +71,37 @@ TEST(Fork, ChildThatLeavesAtOnce) {
   TempDir dir;
   ASSERT_EQ(run_program("fork_once", {dir / "root", "_exit", "500"}), 0);
   expect_fork_result(dir / "root", 500);
+}
+
+using Dropped = std::map<std::string, std::uint64_t>;
+
+// args: root. What a child drops is counted in its parent, which dropped one more, and by the next process.
+MLOPS_PROGRAM(fork_and_drop) {
+  Client client = Client::open(offline(args[0])).value();
+  mlops::Run run = client.start_run("e").value();
+  Metric ended = run.metric("m"), nameless = run.metric("");
+  if (!run.end().ok()) return 10;
+  ended.log(0.0);
+  const int child = ::fork();
+  if (child == 0) {
+    for (int i = 0; i < 3; ++i) ended.log(1.0, i);
+    for (int i = 0; i < 2; ++i) nameless.log(1.0, i);
+    ::_exit(7);
+  }
+  if (const int status = child_status(child); status != 7) return 30 + status;
+  const Dropped want{{"closed", 4}, {"invalid", 2}};
+  for (int i = 0; i < 1'000 && client.health().dropped != want; ++i) ::usleep(10'000);
+  if (client.health().dropped != want) return 11;
+  return client.close().ok() ? 0 : 12;
+}
+
+TEST(Fork, WhatAChildDropsIsCounted) {
+  TempDir dir;
+  ASSERT_EQ(run_program("fork_and_drop", {dir / "root"}), 0);
+  Client next = Client::open(offline(dir / "root")).value();
+  for (int i = 0; i < 1'000 && next.health().dropped.empty(); ++i) ::usleep(10'000);
+  EXPECT_EQ(next.health().dropped, (Dropped{{"closed", 4}, {"invalid", 2}}));
+  EXPECT_TRUE(next.close().ok());
 }
 
 TEST(Fork, ChildThatLogsAHundredMegabytes) {

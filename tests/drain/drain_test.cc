@@ -206,6 +206,34 @@ TEST(Drain, AForkedChildsJournalIsCollected) {
   EXPECT_EQ(base::list_dir(rig->dir + "/journal")->size(), 1u);  // the child's is removed
 }
 
+// Read first, as what a predecessor left is, its records would lack the run's start, and a beat with a run of another
+// name in another experiment could be delivered before the start is read.
+TEST(Drain, AForkedChildThatDiesBeforeTheFirstLookIsNoPredecessor) {
+  Folder root;
+  base::Uid run;
+  const auto fork_child = [&run](Rig* rig) {
+    run = rig->start_run("r");
+    const pid_t child = ::fork();
+    if (child == 0) {
+      rig->in_child();
+      rig->op(model::OpKind::param, run, "child", "yes");
+      rig->log(rig->key(run, "m"), 1, 1);
+      ::_exit(0);
+    }
+    EXPECT_EQ(test::wait_for(child), 0);
+  };
+  auto rig = Rig::open(root.path, {.before_drain = fork_child});
+  ASSERT_TRUE(flush(*rig).ok());
+  const std::string dir = rig->dir;
+  ASSERT_TRUE(rig->close().ok());
+  const Contents got = test::contents_of(dir);
+  ASSERT_EQ(got.ops.size(), 2u);
+  EXPECT_EQ(got.ops[0].kind, model::OpKind::run_start);
+  EXPECT_EQ(got.ops[1].kind, model::OpKind::param);
+  EXPECT_EQ(got.rows.at(run).name, "r");
+  EXPECT_EQ(got.points.size(), 1u);
+}
+
 TEST(Drain, OverQuotaNewPointsAreDroppedAndCounted) {
   Folder root;
   std::ofstream(root.path + "/ballast") << std::string(2 << 20, 'x');

@@ -54,6 +54,7 @@ std::unique_ptr<Rig> Rig::open(const std::string& root, const RigOptions& option
     rig->gate = journal::open_gate(rig->core);
     rig->generation = rig->gate->generation.load();
   }
+  if (options.before_drain) options.before_drain(rig.get());
   DrainOptions d;
   d.root = root;
   d.client.beat = options.beat;
@@ -116,7 +117,7 @@ Status Rig::close() {
 }
 
 void Rig::in_child() {
-  drain->after_fork_in_child();
+  if (drain) drain->after_fork_in_child();
   writer->after_fork_in_child();
 }
 

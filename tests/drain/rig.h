@@ -28,6 +28,7 @@ struct Folder {
   std::string path;
 };
 
+struct Rig;
 struct RigOptions {
   Millis beat{20};
   std::uint32_t journal_mib = 64;
@@ -37,6 +38,7 @@ struct RigOptions {
   bool with_writer = true;
   bool end_dead_runs = true;
   base::Placing placing{};
+  std::function<void(Rig*)> before_drain{};  // the writer is there already
 };
 
 struct Rig {
