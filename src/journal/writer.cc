@@ -19,7 +19,6 @@ namespace mlops::journal {
 namespace {
 
 using detail::Core;
-using detail::Gate;
 
 std::atomic<LocalWriter*> g_writers{nullptr};
 
