@@ -80,6 +80,7 @@ class Core : public std::enable_shared_from_this<Core> {
     int turn = 0;                // windows it has sent in this turn
     std::uint64_t dry_beat = 0;  // the durable beat at which nothing was left
     bool dry = false;
+    Status waits_for;  // in words, when that is worth saying
   };
   enum class Gate { open, offline, waiting, auth, parked };
 
@@ -114,6 +115,7 @@ class Core : public std::enable_shared_from_this<Core> {
   std::uint64_t place(const Entry& entry) const;
   std::uint64_t waiting_points() const;
   LaneState state() const;
+  Status trouble(const UploadCounts& files) const;
   double lag_seconds(std::int64_t now_ms) const;
   std::uint64_t bytes_sent() const;
 

@@ -65,6 +65,7 @@ class RunLane final : public Lane {
   // resolve.cc
   Outcome resolve(Remote& remote, const model::RunRow& row);
   Answer find_experiment(Remote& remote, const std::string& name, bool may_create, std::string* id);
+  Outcome wait_for_parent(const model::RunRow& row);
   bool parent_ready(Remote& remote, const model::RunRow& row, std::string* parent_id, Outcome* out);
   void adopt(const mlflow::RemoteRun& run, const model::RunRow& row);
   Answer prove(Remote& remote, const model::RunRow& row);

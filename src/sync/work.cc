@@ -240,6 +240,8 @@ void Core::run_lane(Lock& lock, Entry* entry, Remote& remote, int index) {
   entry->seen = lane.state();
   entry->retries = lane.retries();
   entry->oldest_ms = lane.oldest_ms();
+  entry->waits_for =
+      outcome.step == Step::wait && outcome.answer.verdict == Verdict::ok ? outcome.answer.status : Status();
   if (stopping_) return;
   switch (outcome.step) {
     case Step::more:

@@ -246,6 +246,39 @@ TEST(Engine, AnUnresolvedParentHoldsBackOnlyItsChildren) {
   }
 }
 
+// It is another slot's, which delivers for itself.
+TEST(Engine, AParentOfAnotherSlotAndExperimentIsFound) {
+  Rig rig(Server::Age::v3_17);
+  rig.buffer->write(uid(1)).start("e", "child", {}, uid(9)).points(series("a", 0, 5));
+  EngineOptions options = rig.options();
+  options.experiment_of = [](const base::Uid& run) { return run == uid(9) ? "others" : ""; };
+  std::unique_ptr<Engine> engine = rig.start(std::move(options));
+  ASSERT_TRUE(until([&] { return !engine->health().last_error.ok(); }));
+  EXPECT_EQ(engine->health().last_error.message(),
+            "run " + uid(1).hex() + " waits for its parent run " + uid(9).hex() + ", which is not on the server yet");
+  ServerRun parent;
+  parent.id = "theirs";
+  parent.experiment = "77";
+  parent.tags["mlops.uid"] = uid(9).hex();
+  rig.server.add(parent, "others");
+  ASSERT_TRUE(engine->wait_idle(Millis(5'000)).ok());
+  EXPECT_TRUE(engine->health().last_error.ok());
+  engine->stop(Millis(1'000));
+  ASSERT_EQ(rig.server.runs.size(), 2u);
+  for (const auto& [id, run] : rig.server.runs) {
+    if (run.name == "child") {
+      EXPECT_EQ(run.tags.at("mlflow.parentRunId"), "theirs");
+    }
+  }
+}
+
+TEST(Engine, AParentThatOnlyTheServerKnowsIsKept) {
+  Rig rig(Server::Age::v3_17);
+  rig.buffer->write(uid(1)).start("e", "child", {{"mlflow.parentRunId", "theirs"}}).points(series("a", 0, 5));
+  ASSERT_TRUE(rig.deliver().ok());
+  EXPECT_EQ(rig.server.runs.begin()->second.tags.at("mlflow.parentRunId"), "theirs");
+}
+
 TEST(Engine, TheLeaseIsAskedBeforeEachRequest) {
   Rig rig(Server::Age::v3_17);
   rig.buffer->write(uid(1)).start("e", "n").points(series("a", 0, 10));

@@ -77,6 +77,12 @@ class Server {
     std::lock_guard<std::mutex> lock(mu_);
     always_ = fault;
   }
+  /// A run of another client's, while engines run.
+  void add(const ServerRun& run, const std::string& experiment) {
+    std::lock_guard<std::mutex> lock(mu_);
+    runs[run.id] = run;
+    experiments[experiment] = run.experiment;
+  }
   std::function<void()> on_kill;
   std::uint64_t requests() const {
     std::lock_guard<std::mutex> lock(mu_);
