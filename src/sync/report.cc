@@ -30,6 +30,9 @@ LaneState Core::state() const {
   }
   if (working_ > 0 || !ready_.empty()) return LaneState::sending;
   if (const LaneState files = uploads_->counts().state; files != LaneState::idle) return files;
+  for (const auto& [due, entry] : delayed_) {
+    if (entry->forbidden) return LaneState::auth_blocked;
+  }
   if (!delayed_.empty()) return LaneState::waiting;
   return LaneState::idle;
 }

@@ -156,6 +156,73 @@ TEST(Engine, WaitsForCredentialsAndGoesOn) {
   EXPECT_TRUE(engine->health().last_error.ok());
 }
 
+// Basic-auth's 403 is the word on one run or experiment.
+TEST(Engine, OneForbiddenRunHoldsBackNoOther) {
+  for (bool first : {false, true}) {  // nothing was delivered with these credentials before it
+    Rig rig(Server::Age::v3_17);
+    rig.server.experiments = {{"theirs", "1"}, {"ours", "2"}};
+    rig.server.denied = {"1"};
+    if (!first) {
+      rig.buffer->write(uid(9)).start("ours", "before").points(series("a", 0, 10));
+      ASSERT_TRUE(rig.deliver().ok());
+    }
+    rig.buffer->write(uid(1)).start("theirs", "forbidden").points(series("a", 0, 10));
+    for (int n = 2; n <= 6; ++n) rig.buffer->write(uid(n)).start("ours", "n").points(series("a", 0, 10));
+    std::unique_ptr<Engine> engine = rig.start();
+    ASSERT_TRUE(until([&] { return engine->health().delivered == (first ? 50u : 60u); }));
+    ASSERT_TRUE(until([&] { return engine->health().state == LaneState::auth_blocked; }));
+    EXPECT_EQ(engine->health().last_error.message(), "run " + uid(1).hex() + ": Permission denied");
+    const std::uint64_t requests = rig.server.requests();
+    rig.buffer->write(uid(2)).points(series("a", 10, 20));
+    ++rig.durable;
+    engine->wake();
+    ASSERT_TRUE(until([&] { return engine->health().delivered == (first ? 60u : 70u); }));
+    EXPECT_LT(rig.server.requests() - requests, 5u) << "no other one is slower for it";
+    rig.server.allow();
+    engine->retry_now();
+    ASSERT_TRUE(engine->wait_idle(Millis(5'000)).ok());
+    EXPECT_TRUE(engine->health().last_error.ok());
+  }
+}
+
+// Elsewhere a 403 is what a bad token gets.
+TEST(Engine, WhereEverythingIsForbiddenTheCredentialsAreBad) {
+  Rig rig(Server::Age::v3_17);
+  for (int n = 1; n <= 6; ++n) rig.buffer->write(uid(n)).start("e", "n").points(series("a", 0, 10));
+  std::unique_ptr<Engine> engine = rig.start();
+  ASSERT_TRUE(engine->wait_idle(Millis(5'000)).ok());
+  rig.server.always(Fault::forbidden);  // it was good until now
+  for (int n = 1; n <= 6; ++n) rig.buffer->write(uid(n)).points(series("a", 10, 20));
+  ++rig.durable;
+  engine->wake();
+  ASSERT_TRUE(until([&] { return engine->health().state == LaneState::auth_blocked; }));
+  ASSERT_TRUE(until([&] { return engine->health().last_error.message() == "Permission denied"; }))
+      << "of them all, not of a run";
+  rig.server.always(Fault::none);
+  engine->retry_now();
+  ASSERT_TRUE(engine->wait_idle(Millis(5'000)).ok());
+  EXPECT_EQ(engine->health().delivered, 120u);
+  engine->stop(Millis(1'000));
+  Rig fresh(Server::Age::v3_17);
+  fresh.buffer->write(uid(1)).start("e", "n").points(series("a", 0, 10));
+  fresh.server.always(Fault::forbidden);
+  engine = fresh.start();
+  ASSERT_TRUE(until([&] { return engine->health().state == LaneState::auth_blocked; }));
+  fresh.server.always(Fault::none);
+  ASSERT_TRUE(engine->wait_idle(Millis(5'000)).ok());
+}
+
+TEST(Engine, AForbiddenRunSaysNothingOfTheServerBehindTheUri) {
+  Rig rig(Server::Age::v3_17);
+  rig.buffer->write(uid(1)).start("e", "n").points(series("a", 0, 10));
+  ASSERT_TRUE(rig.deliver().ok());
+  rig.server.denied.insert(rig.server.runs.begin()->first);
+  rig.buffer->write(uid(2)).start("e", "n").points(series("a", 0, 10));
+  std::unique_ptr<Engine> engine = rig.start();
+  ASSERT_TRUE(until([&] { return engine->health().delivered == 20; }));
+  engine->stop(Millis(1'000));
+}
+
 TEST(Engine, KeepsTryingWhileTheServerIsAway) {
   for (Fault fault : {Fault::offline, Fault::request_lost, Fault::html_200, Fault::http_500}) {
     Rig rig(Server::Age::v2_22);

@@ -32,6 +32,7 @@ enum class Fault {
   unauthorized,   // 401
   kill_before,    // the process dies before the request
   kill_after,     // the process dies after it was executed
+  forbidden,      // 403
 };
 
 inline Answer answer(Verdict verdict, StatusCode code, int http, std::string words) {
@@ -48,6 +49,8 @@ inline Answer duplicate() {
   return answer(Verdict::duplicate, StatusCode::already_exists, 400, "UNIQUE constraint failed: metrics");
 }
 inline Answer gone() { return answer(Verdict::run_gone, StatusCode::not_found, 404, "no such run"); }
+
+inline Answer no_permission() { return answer(Verdict::auth, StatusCode::permission_denied, 403, "Permission denied"); }
 
 /// The server's key of a point.
 using Stored = std::tuple<std::string, std::int64_t, std::int64_t, double, bool>;
@@ -83,6 +86,10 @@ class Server {
     runs[run.id] = run;
     experiments[experiment] = run.experiment;
   }
+  void allow() {
+    std::lock_guard<std::mutex> lock(mu_);
+    denied.clear();
+  }
   std::function<void()> on_kill;
   std::uint64_t requests() const {
     std::lock_guard<std::mutex> lock(mu_);
@@ -99,6 +106,8 @@ class Server {
   std::map<std::string, std::string> experiments;  // name -> id
   std::size_t largest_batch = 0;
   std::size_t refused_batches = 0;  // of several points, as duplicates: a resend in a form this server cannot take
+
+  std::set<std::string> denied;  // ids of experiments and runs that this user may not use: 403
 
   std::string artifact_root = "fake:/";
   FakeModels models;  // fake_registry.h
@@ -174,6 +183,8 @@ class Server {
       }
       case Fault::unauthorized:
         return answer(Verdict::auth, StatusCode::permission_denied, 401, "credentials");
+      case Fault::forbidden:
+        return no_permission();
       case Fault::kill_before:
         return kill();
       case Fault::kill_after:
@@ -275,6 +286,7 @@ class Client : public Remote {
   }
   Answer create_run(std::string_view experiment, const model::Op& start, const Pairs& tags, std::string* id) override {
     return s_->exchange(epoch_, "create_run", [&] {
+      if (s_->denied.count(std::string(experiment)) != 0) return no_permission();
       ServerRun run;
       run.id = "r" + std::to_string(s_->runs.size() + 100);
       run.experiment = std::string(experiment);
@@ -287,6 +299,7 @@ class Client : public Remote {
   }
   Answer get_run(std::string_view id, mlflow::RemoteRun* out) override {
     return s_->exchange(epoch_, "get_run", [&] {
+      if (s_->denied.count(std::string(id)) != 0) return no_permission();
       auto it = s_->runs.find(std::string(id));
       if (it == s_->runs.end()) return gone();
       show(it->second, out);
@@ -296,6 +309,7 @@ class Client : public Remote {
   Answer log_metrics(std::string_view id, const mlflow::MetricPoint* points, std::size_t n, std::string_view tag_key,
                      std::string_view tag_value) override {
     return s_->exchange(epoch_, "log_metrics", [&] {
+      if (s_->denied.count(std::string(id)) != 0) return no_permission();
       ServerRun* run = writable(id);
       if (run == nullptr) return gone();
       s_->largest_batch = std::max(s_->largest_batch, n);
