@@ -14,8 +14,8 @@ using mlflow::Verdict;
 
 namespace {
 
-constexpr int kDoubtfulMost = 3;  // answers of unknown fate in a row before the whole destination is doubted
-constexpr int kReadBacks = 3;     // server ids tried before another server is suspected
+constexpr int kDoubtfulMost = 3;        // answers of unknown fate in a row before the whole destination is doubted
+constexpr std::size_t kReadBacks = 20;  // server ids tried before another server is suspected
 constexpr std::int64_t kSlowMs = 30'000;
 constexpr std::size_t kForbiddenMost = 3;  // lanes refused with 403 in a row before the credentials are doubted
 constexpr std::size_t kReadAhead = 8;      // lanes in line that keep what they read ahead: half a megabyte each
@@ -86,8 +86,11 @@ Answer Core::handshake(Lock& lock, Remote& remote) {
   const bool contact = contact_due_;
   std::vector<std::string> ids;
   if (contact) {
-    for (const auto& [uid, entry] : entries_) {
-      if (!entry->seen.server_id.empty() && ids.size() < kReadBacks) ids.push_back(entry->seen.server_id);
+    for (const bool ended : {false, true}) {  // what goes on is hardly ever purged
+      for (const auto& [uid, entry] : entries_) {
+        if (ids.size() == kReadBacks) break;
+        if (entry->seen.ended == ended && !entry->seen.server_id.empty()) ids.push_back(entry->seen.server_id);
+      }
     }
   }
   lock.unlock();

@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <thread>
 
@@ -141,6 +142,26 @@ TEST(Engine, ParksWhenAnotherServerIsBehindTheUri) {
   rig.server.experiments["e"] = "1";
   ASSERT_TRUE(rig.deliver().ok());
   EXPECT_EQ(rig.last.delivered, 30u);
+}
+
+TEST(Engine, RunsThatWerePurgedOnTheServerAreNoOtherServer) {
+  Rig rig(Server::Age::v3_17);
+  constexpr int kPurged = 15;
+  for (int n = 1; n <= kPurged; ++n) rig.buffer->write(uid(n)).start("e", "old").end(RunStatus::finished, 1);
+  ASSERT_TRUE(rig.deliver().ok());
+  rig.buffer->write(uid(100)).start("e", "kept").end(RunStatus::finished, 1);
+  ASSERT_TRUE(rig.deliver().ok());
+  std::erase_if(rig.server.runs, [](const auto& run) { return run.second.name == "old"; });
+  rig.buffer->write(uid(101)).start("e", "n").points(series("a", 0, 10));
+  ASSERT_TRUE(rig.deliver().ok());
+  EXPECT_EQ(rig.last.delivered, 10u);
+  // One that goes on is asked first, and that is all.
+  const std::size_t before = rig.server.calls().size();
+  ASSERT_TRUE(rig.deliver().ok());
+  rig.buffer->write(uid(102)).start("e", "n").points(series("a", 0, 10));
+  ASSERT_TRUE(rig.deliver().ok());
+  const std::vector<std::string> calls = rig.server.calls();
+  EXPECT_EQ(std::count(calls.begin() + static_cast<std::ptrdiff_t>(before), calls.end(), "get_run"), 1);
 }
 
 TEST(Engine, WaitsForCredentialsAndGoesOn) {
