@@ -86,6 +86,10 @@ class Server {
     runs[run.id] = run;
     experiments[experiment] = run.experiment;
   }
+  void heal() {
+    std::lock_guard<std::mutex> lock(mu_);
+    models.sick.clear();
+  }
   void allow() {
     std::lock_guard<std::mutex> lock(mu_);
     denied.clear();
