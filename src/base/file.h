@@ -55,7 +55,8 @@ bool is_network_fs(const std::string& path);        // by statfs magic (NFS, SMB
 class FileLock {
  public:
   static Result<FileLock> try_lock(const std::string& path);  // unavailable when somebody holds it
-  static bool is_held(const std::string& path);               // by anybody, this process included
+  /// By anybody, this process included. True also when that cannot be told, for want of descriptors or memory.
+  static bool is_held(const std::string& path);
   FileLock() = default;
   explicit operator bool() const { return static_cast<bool>(fd_); }
   int fd() const { return fd_.get(); }

@@ -62,7 +62,7 @@ void FileLock::untouch() const {
 
 bool FileLock::is_held(const std::string& path) {
   const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
-  if (!fd) return false;
+  if (!fd) return errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == EINTR || errno == EIO;
   for (;;) {
     if (::flock(fd.get(), LOCK_SH | LOCK_NB) == 0) return false;  // the close lets it go
     if (errno != EINTR) return errno == EWOULDBLOCK;
