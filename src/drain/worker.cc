@@ -207,7 +207,7 @@ void Worker::publish_stats() {
     disk_bytes_ = buffer_->disk_bytes();
   }
   s.disk_bytes = disk_bytes_;
-  s.spool_bytes = slot_->control()->spool_bytes.load();
+  s.spool_bytes = journal::spool_used(slot_->control()->spool_bytes.load());
   s.artifacts_waiting = artifacts_.given() - artifacts_.done();
   s.artifacts_lost = artifacts_.lost();
   s.beats = beats_;
