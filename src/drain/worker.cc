@@ -50,6 +50,8 @@ Status Worker::open() {
   MLOPS_POINT("drain.opened");
   Status ledgers;
   const Floors floors = floors_of(slot_->dir, *fresh, &ledgers);
+  // Without what was sent, numbers could be given twice. For want of descriptors or memory: tried again.
+  if (ledgers.code() == StatusCode::resource_exhausted || ledgers.code() == StatusCode::unavailable) return ledgers;
   if (!ledgers.ok()) base::log(base::LogLevel::warn, "reading a ledger: " + ledgers.to_string());
   if (floors.bump) {
     base::log(base::LogLevel::warn, slot_->dir +
