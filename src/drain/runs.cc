@@ -75,6 +75,9 @@ void KeyTable::forget_runs() {
 }
 
 Status Runs::load(const buffer::Reader& reader) {
+  for (const auto& run : order_) {
+    if (!run->owner.zero()) owners_[run->row.uid] = run->owner;
+  }
   order_.clear();
   runs_.clear();
   touched_.clear();
@@ -128,6 +131,7 @@ RunState* Runs::make(const Uid& uid) {
   RunState* run = order_.emplace_back(std::make_unique<RunState>()).get();
   run->row.uid = uid;
   run->seeded = true;
+  if (const auto owner = owners_.find(uid); owner != owners_.end()) run->owner = owner->second;
   if (const auto floor = floors_.find(uid); floor != floors_.end()) {
     run->row.next_seq = std::max(run->row.next_seq, floor->second);
   }

@@ -106,7 +106,8 @@ void index_texts(RunState* run);
 
 class Runs {
  public:
-  /// Forgets everything and reads rows and metrics of the database.
+  /// Reads rows and metrics of the database and forgets everything else, but who owns the runs: the ops that said so
+  /// are not read again.
   Status load(const buffer::Reader& reader);
 
   /// Numbers of a run start here when the ledger has seen more than the database still knows.
@@ -148,6 +149,7 @@ class Runs {
   std::deque<std::unique_ptr<RunState>> order_;
   absl::flat_hash_map<Uid, RunState*, base::UidHash> runs_;
   absl::flat_hash_map<Uid, std::uint64_t, base::UidHash> floors_;
+  absl::flat_hash_map<Uid, Uid, base::UidHash> owners_;  // as the database was last opened
   std::vector<RunState*> touched_;
   std::vector<RunState*> windowed_;  // runs with a window of the last beat
   std::vector<model::Op> experiments_;

@@ -160,6 +160,12 @@ bool Sources::synced() {
       continue;
     }
     MLOPS_POINT("drain.journal.finished");
+    // Whoever may still write holds it, whatever we saw before.
+    const Result<base::FileLock> lock = base::FileLock::try_lock(source.dir + "/lock");
+    if (lock.status().code() == StatusCode::unavailable || lock.status().code() == StatusCode::resource_exhausted) {
+      ++i;
+      continue;
+    }
     if (Status s = journal::remove_journal(source.dir); !s.ok()) {
       base::log(base::LogLevel::warn, "removing a finished journal: " + s.to_string());
       ++i;

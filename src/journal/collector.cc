@@ -88,8 +88,9 @@ class SegmentCollector final : public Collector {
     bool any = false;
   };
 
-  void scan() const;
-  void refresh() const;
+  // False: not all of the journal could be mapped now.
+  bool scan() const;
+  bool refresh() const;
   SegmentHeader* segment_at(Thread& t) const;
   Parsed parse(const SegmentHeader* h, std::uint32_t cell, std::uint64_t head) const;
   bool op_ahead(Thread& t, Spot* op) const;
@@ -112,9 +113,9 @@ class SegmentCollector final : public Collector {
 };
 
 // A header that does not check is left alone: it is being written, or was never ours.
-void SegmentCollector::scan() const {
+bool SegmentCollector::scan() const {
   ++scans_;
-  segments_.refresh();
+  const bool whole = segments_.refresh();
   segments_.each_used([&](SegmentHeader* h) {
     if (!header_valid(*h, uid_)) return;
     if (h->thread == kDictionaryThread) {
@@ -130,18 +131,20 @@ void SegmentCollector::scan() const {
     if (slot->started && h->position < slot->at.segment) return;  // consumed; released, or kept for a rewind
     slot->segments[h->position] = h;
   });
+  return whole;
 }
 
-void SegmentCollector::refresh() const {
-  scan();
+bool SegmentCollector::refresh() const {
+  if (!scan()) return false;  // what begins a chain may be missing
   const bool fresh = std::any_of(threads_.begin(), threads_.end(), [](const Thread* t) { return !t->started; });
-  if (!fresh) return;
-  scan();  // a chain's first segment may have been taken behind the first scan's back
+  if (!fresh) return true;
+  if (!scan()) return false;  // a chain's first segment may have been taken behind the first scan's back
   for (Thread* t : threads_) {
     if (t->started) continue;
     t->started = true;
     t->at = t->clear = {t->segments.empty() ? 0 : t->segments.begin()->first, 0};
   }
+  return true;
 }
 
 SegmentHeader* SegmentCollector::segment_at(Thread& t) const {
@@ -341,7 +344,10 @@ bool SegmentCollector::collect(Batch* out, std::size_t max_points) {
   if (own_ == nullptr) verify_ = !alive;
   out->writer = uid_;
   const std::size_t points_before = out->points.size(), keys_before = out->keys.size();
-  refresh();
+  if (!refresh()) {  // nothing rather than a part: a missing beginning would look like damage, or like the end
+    done_ = false;
+    return false;
+  }
   read_dictionary(out, kAnyTicket);
   // What was appended before those keys were defined may lie in segments that were taken since the scan.
   if (out->keys.size() != keys_before) refresh();

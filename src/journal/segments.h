@@ -18,8 +18,9 @@ class Segments {
   explicit Segments(LocalWriter* writer) : chains_(writer->open_chains()) {}
   explicit Segments(std::string dir) : dir_(std::move(dir)) {}
 
-  /// Looks for new chunks. Cheap for the own pool; lists the folder otherwise.
-  void refresh();
+  /// Looks for new chunks. Cheap for the own pool; lists the folder otherwise. False: there may be more that could not
+  /// be mapped now (descriptors, memory).
+  bool refresh();
   /// Calls `f` for the headers of all segments that are in use.
   template <typename F>
   void each_used(F&& f) const {

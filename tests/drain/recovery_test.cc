@@ -375,6 +375,9 @@ TEST(Recovery, AFullDiskIsSurvivedAndEverythingArrivesAfter) {
     std::vector<std::uint8_t> seen(kPoints, 0);
     auto buffer = buffer::Buffer::open(dir);
     ASSERT_TRUE(buffer.ok()) << buffer.status().to_string();
+    const auto rows = (*buffer)->runs();
+    ASSERT_TRUE(rows.ok() && rows->size() == 1);
+    EXPECT_EQ(rows->front().status, RunStatus::running) << "its owner lives, whatever the disk did";
     EXPECT_TRUE((*buffer)
                     ->scan(run, 1,
                            [&](const buffer::Record& r) {

@@ -1,6 +1,8 @@
 // What a dead writer left: cursors, torn tails, stale bytes, garbage. The writer is closed in this process, so its
 // folder reads like a dead one's.
 #include <fcntl.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <random>
 #include <thread>
@@ -266,6 +268,52 @@ TEST(Recovery, GarbageNeverCrashes) {
       EXPECT_TRUE(c->finished());
     }
   }
+}
+
+/// No file can be opened while it lives.
+struct NoDescriptors {
+  NoDescriptors() {
+    EXPECT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+    const int next = ::dup(0);
+    ::close(next);
+    const rlimit none{static_cast<rlim_t>(next), before.rlim_max};
+    EXPECT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
+  }
+  ~NoDescriptors() { EXPECT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0); }
+  rlimit before{};
+};
+
+// A journal that counts as finished is removed: not one whose writer lives, and not one that was not seen whole.
+TEST(Recovery, WithoutDescriptorsNoJournalIsFinished) {
+  Room room;
+  room.open();
+  const Handle loss = room.handle(base::Uid::random(), "loss");
+  loss.log(1, 1);
+  auto c = open_dead(room);
+  Taken t;
+  t.all(c.get());
+  ASSERT_EQ(t.points.size(), 1u);
+  EXPECT_FALSE(c->finished());
+  {
+    const NoDescriptors none;
+    ASSERT_EQ(::open("/dev/null", O_RDONLY), -1);
+    EXPECT_TRUE(base::FileLock::is_held(room.journal() + "/lock"));
+    Batch b;
+    EXPECT_FALSE(c->collect(&b, 1'000));
+    EXPECT_FALSE(c->finished()) << "its writer lives";
+  }
+  for (int i = 2; i < 50'000; ++i) loss.log(1, i);  // into chunks that nobody has mapped yet
+  room.writer->close();
+  {
+    const NoDescriptors none;
+    Batch b;
+    EXPECT_FALSE(c->collect(&b, 1'000));
+    EXPECT_FALSE(c->finished()) << "not all of it was seen";
+  }
+  t.all(c.get());
+  EXPECT_EQ(t.points.size(), 49'999u);
+  EXPECT_EQ(t.damaged, 0u);
+  EXPECT_TRUE(c->finished());
 }
 
 TEST(Recovery, ForeignFilesAreLeftAlone) {
