@@ -76,6 +76,7 @@ class RunLane final : public Lane {
   Answer send_some(Remote& remote, const std::vector<std::size_t>& which, std::string_view tag_key,
                    std::string_view tag_value);
   Answer split_points(Remote& remote, const std::vector<std::size_t>& which, std::size_t most);
+  Answer leave_out_known(Remote& remote, std::vector<std::size_t>* which);
   Answer prove_point(Remote& remote, std::size_t index);
   Answer send_params(Remote& remote, std::vector<Text> params, bool reread);
   Answer send_tags(Remote& remote, std::vector<Text> tags);

@@ -111,6 +111,8 @@ class Server {
   std::size_t largest_batch = 0;
   std::size_t refused_batches = 0;  // of several points, as duplicates: a resend in a form this server cannot take
 
+  bool file_store = false;  // appends what is repeated
+  std::size_t repeated = 0;
   std::set<std::string> denied;  // ids of experiments and runs that this user may not use: 403
 
   std::string artifact_root = "fake:/";
@@ -210,6 +212,10 @@ class Server {
       run.points.insert(rows.begin(), rows.end());
       return true;
     };
+    if (file_store) {
+      for (const Stored& row : all) repeated += run.points.insert(row).second ? 0 : 1;
+      return Answer();
+    }
     if (age_ == Age::v3_17) {
       run.points.insert(all.begin(), all.end());
       return Answer();
@@ -255,6 +261,10 @@ class Client : public Remote {
     return s_->exchange(epoch_, "probe", [&] {
       out->whole_resend_ok = s_->age_ != Server::Age::v2_22;
       out->nan_resend_ok = s_->age_ == Server::Age::v3_17;
+      if (s_->file_store) {
+        out->store_type = "FileStore";
+        out->whole_resend_ok = out->nan_resend_ok = false;
+      }
       return Answer();
     });
   }
