@@ -30,7 +30,7 @@ struct FakeModel {
 struct FakeModels {
   std::map<std::string, FakeModel> all;
   bool forbidden = false;             // this user may not write here: 403
-  std::string sick;                   // a model whose versions cannot be made,
+  std::string sick;                   // a model that cannot be changed,
   int sick_status = 500;              // and what is said instead
   std::int64_t commits_after_ms = 0;  // the next version is made so much later, without an answer
   std::vector<std::pair<std::int64_t, mlflow::NewVersion>> late;  // those, and when
@@ -154,7 +154,6 @@ class FakeRegistry final : public mlflow::Registry {
   }
   Answer create_version(const mlflow::NewVersion& v, mlflow::RemoteVersion* out) override {
     return write("create_version", [&] {
-      if (v.name == m_->sick) return say(Verdict::ambiguous, StatusCode::unavailable, m_->sick_status, "sick");
       if (m_->commits_after_ms == 0) return create(v, out);
       m_->late.emplace_back(base::steady_ms() + std::exchange(m_->commits_after_ms, 0), v);
       return say(Verdict::ambiguous, StatusCode::unavailable, 0, "connection reset");
@@ -238,6 +237,7 @@ class FakeRegistry final : public mlflow::Registry {
     return write(what, [&] {
       FakeModel* m = model(name);
       if (m == nullptr) return gone();
+      if (name == m_->sick) return say(Verdict::ambiguous, StatusCode::unavailable, m_->sick_status, "sick");
       change(*m);
       return Answer();
     });

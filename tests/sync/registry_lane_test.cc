@@ -283,10 +283,14 @@ TEST(RegistryLane, OneRefusedHoldsBackWhatDependsOnItOnly) {
 TEST(RegistryLane, OneThatGetsNoGoodAnswerHoldsBackItsModelOnly) {
   for (const int status : {500, 502, 200}) {
     Rig rig(Server::Age::v3_17);
+    put(&rig, intent(9, Verb::create_model, "sick"));
+    ASSERT_TRUE(rig.deliver().ok());
     rig.server.models.sick = "sick";
     rig.server.models.sick_status = status;
-    put(&rig, version(10, "sick", "s3://b/x"));
-    put(&rig, alias(11, Verb::set_alias, "sick", "champion", of(10)));
+    Intent tag = alias(10, Verb::set_model_tag, "sick", "team", "");
+    tag.value = "vision";
+    put(&rig, tag);
+    put(&rig, version(11, "sick", "s3://b/x"));
     put(&rig, version(12, "well", "s3://b/y"));
     put(&rig, alias(13, Verb::set_alias, "well", "champion", of(12)));
     std::unique_ptr<Engine> engine = rig.start();
@@ -300,7 +304,7 @@ TEST(RegistryLane, OneThatGetsNoGoodAnswerHoldsBackItsModelOnly) {
     rig.server.heal();
     ASSERT_TRUE(engine->wait_idle(Millis(10'000)).ok());
     EXPECT_EQ(results(&rig)[uid(11)].state, State::done);
-    EXPECT_EQ(rig.server.models.all.at("sick").versions.size(), 1u);
+    EXPECT_EQ(rig.server.models.all.at("sick").tags.at("team"), "vision");
   }
 }
 
