@@ -357,6 +357,18 @@ class Starter {
     return begin(open->core, open->uid, open->start_number, Role::joined, name, params, false);
   }
 
+  // MLflow's tag for the parent is the option in other words; the option wins.
+  void take_parent_tag() {
+    for (auto tag = options_.tags.begin(); tag != options_.tags.end();) {
+      if (tag->first != kParentTag) {
+        ++tag;
+        continue;
+      }
+      if (options_.parent_id.empty()) options_.parent_id = std::move(tag->second);
+      tag = options_.tags.erase(tag);
+    }
+  }
+
   // The parent as our uid, or, for a run this root does not know, as the tag MLflow's user interface reads.
   void find_parent(Uid* parent, Pairs* tags) const {
     const std::string& id = options_.parent_id;
@@ -440,6 +452,7 @@ class Starter {
     op.key = experiment_;
     op.value = state->name();
     if (role == Role::owner) {
+      if (fresh) take_parent_tag();
       op.kind = model::OpKind::run_start;
       op.number = start_number;
       op.pairs = start_tags(fresh);

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 EXCEPTION_TAG = "mlops.exception"
+NAME_TAG = "mlflow.runName"
+PARENT_TAG = "mlflow.parentRunId"
 _BARRIER_SECONDS = 5.0
 
 _lock = RLock()
@@ -56,6 +58,16 @@ def pairs(values: Any, what: str) -> list[tuple[str, str]]:
     except (TypeError, ValueError):
         raise WrongType(f"{what}s must be a dictionary, not {type(values).__name__}") from None
     return [(name(key, f"a {what}'s key"), text(value, f"{what} {key!r}")) for key, value in items]
+
+
+def set_tags(handle: _core.RunHandle, tags: list[tuple[str, str]]) -> None:
+    """Sets tags, of which MLflow's for a run's name renames the run."""
+    for key, value in tags:
+        if key == NAME_TAG:
+            handle.set_name(value)
+    plain = [pair for pair in tags if pair[0] != NAME_TAG]
+    if plain:
+        handle.set_tags(plain)
 
 
 def set_tracking_uri(uri: Any) -> None:
@@ -178,6 +190,11 @@ def _wait_for(run_id: str, uri: str | None) -> _core.RunSummary:
             if time.monotonic() > deadline:
                 raise
         time.sleep(0.02)
+
+
+def parent_of(summary: _core.RunSummary) -> str:
+    """The id of the run above; empty: there is none."""
+    return summary.tags.get(PARENT_TAG) or summary.parent_id
 
 
 def handle_for(run_id: Any, uri: str | None = None) -> _core.RunHandle:

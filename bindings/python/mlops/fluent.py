@@ -70,10 +70,10 @@ class ActiveRun(Run):
         self._handle.log_params(_state.pairs(params, "param"))
 
     def set_tag(self, key: str, value: Any) -> None:
-        self._handle.set_tag(_state.name(key, "a tag's key"), _state.text(value, f"tag {key!r}"))
+        _state.set_tags(self._handle, [(_state.name(key, "a tag's key"), _state.text(value, f"tag {key!r}"))])
 
     def set_tags(self, tags: dict[str, Any]) -> None:
-        self._handle.set_tags(_state.pairs(tags, "tag"))
+        _state.set_tags(self._handle, _state.pairs(tags, "tag"))
 
     def delete_tag(self, key: str) -> None:
         self._handle.delete_tag(_state.name(key, "a tag's key"))
@@ -174,15 +174,15 @@ def start_run(
             handle = known
         else:
             handle = _state.start("", {**options, "resume_id": run_id})
-        if given:
-            handle.set_tags(list(given.items()))
+        _state.set_tags(handle, list(given.items()))
         info = info_of(_state.find(handle.id))
         info.status, info.end_time = "RUNNING", None
         return _made(handle, info)
     parent = parent_run_id or (above.info.run_id if above is not None and nested else None)
     experiment = _experiment_of(experiment_id)
+    named = given.pop(_state.NAME_TAG, None)
     options.update(
-        name=None if run_name is None else _state.name(run_name, "run_name"),
+        name=named if not run_name else _state.name(run_name, "run_name"),
         parent_id=None if parent is None else _state.name(parent, "parent_run_id"),
         tags=list({**_source_tags(), **given}.items()),
     )
@@ -347,7 +347,7 @@ def get_run(run_id: str) -> Run:
 
 
 def get_parent_run(run_id: str) -> Run | None:
-    parent = _state.find(run_id).parent_id
+    parent = _state.parent_of(_state.find(run_id))
     return get_run(parent) if parent else None
 
 

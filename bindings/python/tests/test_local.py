@@ -63,6 +63,53 @@ def test_nested_runs():
     assert mlops.get_run(parent.info.run_id).data.metrics == {"outer": 2.0}
 
 
+def test_children_are_found_by_mlflows_tag():
+    with mlops.start_run(run_name="parent") as parent:
+        with mlops.start_run(run_name="child", nested=True):
+            pass
+    tag = {"mlflow.parentRunId": parent.info.run_id}
+    with mlops.start_run(run_name="tagged", tags=tag) as tagged:
+        pass
+    made = MlflowClient().create_run("tests", tags=tag, run_name="made")
+    MlflowClient().set_terminated(made.info.run_id)
+
+    def names(query):
+        return sorted(run.info.run_name for run in mlops.search_runs(filter_string=query, output_format="list"))
+
+    assert names(f"tags.mlflow.parentRunId = '{parent.info.run_id}'") == ["child", "made", "tagged"]
+    assert names("tags.mlflow.parentRunId IS NULL") == ["parent"]
+    for run in (tagged, made):
+        assert mlops.get_run(run.info.run_id).data.tags["mlflow.parentRunId"] == parent.info.run_id
+        assert mlops.get_parent_run(run.info.run_id).info.run_name == "parent"
+    mlops.set_tag("mlflow.parentRunId", parent.info.run_id)  # later, of a run that stands alone
+    assert mlops.get_parent_run(mlops.active_run().info.run_id).info.run_name == "parent"
+
+
+def test_a_name_given_as_mlflows_tag():
+    def name(run):
+        back = mlops.get_run(run.info.run_id)
+        assert back.data.tags["mlflow.runName"] == back.info.run_name
+        return back.info.run_name
+
+    client = MlflowClient()
+    with mlops.start_run(tags={"mlflow.runName": "T"}) as run:
+        assert run.info.run_name == name(run) == "T"
+        mlops.set_tag("mlflow.runName", "U")
+        assert name(run) == "U"
+        mlops.set_tags({"mlflow.runName": "V", "a": 1})
+        assert name(run) == "V" and mlops.get_run(run.info.run_id).data.tags["a"] == "1"
+        client.set_tag(run.info.run_id, "mlflow.runName", "W")
+        assert name(run) == "W"
+        client.log_batch(run.info.run_id, tags=[mlops.entities.RunTag("mlflow.runName", "X")])
+        assert name(run) == "X"
+    with mlops.start_run(run_name="said", tags={"mlflow.runName": "tag"}) as run:
+        assert name(run) == "said"
+    made = client.create_run("tests", tags={"mlflow.runName": "made"})
+    assert made.info.run_name == name(made) == "made"
+    with pytest.raises(mlops.InvalidArgument, match="differ"):
+        client.create_run("tests", tags={"mlflow.runName": "a"}, run_name="b")
+
+
 def test_resume():
     with mlops.start_run() as run:
         mlops.log_metric("x", 1, step=1)
