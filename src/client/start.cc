@@ -72,6 +72,8 @@ class Starter {
       return Status(StatusCode::invalid_argument,
                     "RunOptions: at most one of resume_id, resume_name, attach_id and per_job may be set");
     }
+    const bool named = env.attach_run.empty() && !env.run_id.empty() && options_.resume_id == env.run_id;
+    if (named) session_->env_run_taken = true;  // by its id
     if (ways == 0 && options_.parent_id.empty() && !(env.run_id.empty() && env.attach_run.empty()) &&
         !session_->env_run_taken.exchange(true)) {
       if (env.attach_run == "job") {

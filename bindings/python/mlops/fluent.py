@@ -142,6 +142,15 @@ def _experiment_of(experiment_id: Any) -> str:
     return _DEFAULT if word == "0" else _state.name(word, "experiment_id")
 
 
+def _environment_run() -> str | None:
+    """The run that MLFLOW_RUN_ID names, for the first that is started without an id: the variable is gone then, as with
+    MLflow. Beside MLOPS_RUN it says nothing."""
+    if not os.environ.get("MLFLOW_RUN_ID") or os.environ.get("MLOPS_RUN"):
+        return None
+    _state.client()  # a client opened with the variable takes the slot of that run, where its process is dead
+    return os.environ.pop("MLFLOW_RUN_ID")
+
+
 def start_run(
     run_id: str | None = None,
     experiment_id: str | None = None,
@@ -161,6 +170,8 @@ def start_run(
         raise FailedPrecondition(
             f"run {above.info.run_id} is already active: call end_run() first, or start_run(nested=True) for a run below it"
         )
+    if run_id is None:
+        run_id = _environment_run()
     given = dict(_state.pairs(tags, "tag"))
     options: dict[str, Any] = {"log_system_metrics": log_system_metrics}
     if description is not None:
@@ -174,6 +185,8 @@ def start_run(
             handle = known
         else:
             handle = _state.start("", {**options, "resume_id": run_id})
+        if run_name:
+            handle.set_name(_state.name(run_name, "run_name"))
         _state.set_tags(handle, list(given.items()))
         info = info_of(_state.find(handle.id))
         info.status, info.end_time = "RUNNING", None
@@ -186,8 +199,6 @@ def start_run(
         parent_id=None if parent is None else _state.name(parent, "parent_run_id"),
         tags=list({**_source_tags(), **given}.items()),
     )
-    if parent is None and os.environ.get("MLFLOW_RUN_ID"):
-        del options["tags"]
     handle = _state.start(experiment, options)
     return _made(
         handle,

@@ -3,12 +3,14 @@
 import array
 import copy
 import inspect
+import json
 import math
 import pickle
 import threading
 import time
 
 import pytest
+from conftest import script
 
 import mlops
 from mlops import MlflowClient
@@ -120,6 +122,48 @@ def test_resume():
     back = mlops.get_run(run.info.run_id)
     assert back.info.status == "FINISHED" and back.data.metrics == {"x": 2.0}
     assert len(MlflowClient().get_metric_history(run.info.run_id, "x")) == 2
+
+
+def test_a_resumed_run_is_renamed():
+    with mlops.start_run(run_name="old") as run:
+        pass
+    with mlops.start_run(run_id=run.info.run_id, run_name="new") as again:
+        assert again.info.run_name == "new"
+    back = mlops.get_run(run.info.run_id)
+    assert back.info.run_name == back.data.tags["mlflow.runName"] == "new"
+
+
+@pytest.mark.parametrize("opened", [False, True])
+def test_the_run_of_the_environment(root, opened):
+    """MLFLOW_RUN_ID: the first run is that one, with what is given for it; the variable is gone then."""
+    uri = {"MLFLOW_TRACKING_URI": f"mlops:{root}"}
+    theirs = script("""
+        import mlops
+        mlops.set_experiment("tests")
+        with mlops.start_run(run_name="theirs", tags={"z": "1"}) as run:
+            print(run.info.run_id)
+        """, env=uri).stdout.strip()
+    start = mlops.get_run(theirs).info.start_time
+    said = script("""
+        import json, os, sys, mlops
+        if sys.argv[1] == "True":
+            mlops.set_experiment("tests")  # opens the client
+        with mlops.start_run(tags={"a": "1"}, description="note") as run:
+            info = run.info
+            assert info == mlops.get_run(info.run_id).info, mlops.get_run(info.run_id).info
+            assert "MLFLOW_RUN_ID" not in os.environ
+        with mlops.start_run(tags={"b": "2"}, description="own") as other:
+            pass
+        tags = mlops.get_run(other.info.run_id).data.tags
+        print(json.dumps([info.run_id, info.experiment_id, info.run_name, info.start_time, other.info.run_id, tags["b"],
+                          tags["mlflow.note.content"]]))
+        """, opened, env={**uri, "MLFLOW_RUN_ID": theirs}).stdout
+    back = mlops.get_run(theirs)
+    *same, other, tag, note = json.loads(said)
+    assert same == [theirs, "tests", "theirs", start] and back.info.start_time == start
+    assert other != theirs and (tag, note) == ("2", "own")
+    tags = {key: back.data.tags.get(key) for key in ("z", "a", "mlflow.note.content", "b")}
+    assert tags == {"z": "1", "a": "1", "mlflow.note.content": "note", "b": None} and back.info.status == "FINISHED"
 
 
 def test_a_failed_block_names_the_exception():
