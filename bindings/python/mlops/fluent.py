@@ -131,6 +131,12 @@ def _source_tags() -> dict[str, str]:
     return {"mlflow.source.name": main} if main else {}
 
 
+def _user(handle: _core.RunHandle) -> str:
+    """As the library says it in the run's tags; they are read where the environment does not tell."""
+    said = next(filter(None, map(os.environ.get, ("LOGNAME", "USER", "LNAME", "USERNAME"))), None)
+    return said if said is not None else _state.find(handle.id).tags.get("mlflow.user", "")
+
+
 def _chosen() -> str:
     return _experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or _DEFAULT
 
@@ -208,7 +214,8 @@ def start_run(
             run_name=handle.name,
             status="RUNNING",
             start_time=int(time.time() * 1000),
-            user_id=os.environ.get("USER", ""),
+            user_id=given.get("mlflow.user") or _user(handle),
+            artifact_uri=f"runs:/{handle.id}",
         ),
     )
 

@@ -166,6 +166,20 @@ def test_the_run_of_the_environment(root, opened):
     assert tags == {"z": "1", "a": "1", "mlflow.note.content": "note", "b": None} and back.info.status == "FINISHED"
 
 
+@pytest.mark.parametrize("user", [{}, {"USER": "b"}, {"LOGNAME": "a", "USER": "b"}])
+def test_an_active_run_says_what_reading_it_says(monkeypatch, user):
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in user.items():
+        monkeypatch.setenv(name, value)
+    with mlops.start_run() as run:
+        mlops.log_text("words", "file.txt")
+        assert mlops.artifacts.load_text(run.info.artifact_uri + "/file.txt") == "words"
+        back = mlops.get_run(run.info.run_id).info
+        run.info.start_time = back.start_time  # taken a moment apart
+        assert run.info == back
+
+
 def test_a_failed_block_names_the_exception():
     with pytest.raises(ZeroDivisionError):
         with mlops.start_run() as run:
