@@ -6,7 +6,7 @@ from typing import Any
 
 from xgboost.callback import TrainingCallback
 
-from ._run import flat, run_of
+from ._run import flat, key, log_params, run_of
 
 
 class MlopsCallback(TrainingCallback):
@@ -23,7 +23,7 @@ class MlopsCallback(TrainingCallback):
         self._run = run_of(self._given)
         self._logs = {}
         if self._params:
-            self._run.log_params(flat(self._params))
+            log_params(self._run, flat(self._params))
         return model
 
     def after_iteration(self, model: Any, epoch: int, evals_log: dict[str, dict[str, Any]]) -> bool:
@@ -32,7 +32,7 @@ class MlopsCallback(TrainingCallback):
                 name = f"{self._prefix}{data}-{metric}"
                 log = self._logs.get(name)
                 if log is None:
-                    log = self._logs[name] = self._run.metric(name).log
+                    log = self._logs[name] = self._run.metric(key(name)).log
                 last = values[-1]
                 log(last[0] if isinstance(last, tuple) else last, epoch)  # of cv: mean and deviation
         return False
