@@ -251,7 +251,7 @@ def used(run: _core.RunHandle, dataset: Any) -> dict[str, str]:
 
 
 def _server(uri: str | None) -> tuple[str, str]:
-    root, server = _state._target(uri) if uri else _state.target()
+    root, server = _state.target(uri)
     return root or _state.reader(uri).root, server
 
 

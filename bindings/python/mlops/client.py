@@ -168,13 +168,13 @@ class MlflowClient(_files.Files, _registry.Registered, _models.Logged):
     def create_experiment(
         self, name: str, artifact_location: str | None = None, tags: dict[str, Any] | None = None
     ) -> str:
-        return fluent.create_experiment(name, artifact_location, tags)
+        return fluent.make_experiment(name, artifact_location, tags, self._uri)
 
     def get_experiment(self, experiment_id: str) -> Experiment:
-        return fluent.get_experiment(experiment_id)
+        return fluent.experiment_by_id(experiment_id, self._uri)
 
     def get_experiment_by_name(self, name: str) -> Experiment | None:
-        return fluent.get_experiment_by_name(name)
+        return fluent.experiments(self._uri).get(name)
 
     def search_experiments(
         self,
@@ -184,7 +184,7 @@ class MlflowClient(_files.Files, _registry.Registered, _models.Logged):
         order_by: list[str] | None = None,
         page_token: str | None = None,
     ) -> PagedList[Experiment]:
-        found = fluent.search_experiments(view_type, None, filter_string, order_by)
+        found = fluent.found_experiments(view_type, filter_string, order_by, self._uri)
         first = _offset(page_token)
         last = first + (max_results or len(found))
         return PagedList(found[first:last], str(last) if last < len(found) else None)

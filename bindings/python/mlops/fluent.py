@@ -29,7 +29,7 @@ class _Stack(local):
 _stack = _Stack()
 _last_id: str | None = None
 _experiment: str | None = None
-_known: dict[str, Experiment] = {}  # experiments named in this process, which may have no run yet
+_known: dict[tuple[str, str], dict[str, Experiment]] = {}  # named in this process, by root and server: they may have no run yet
 
 
 class Done:
@@ -45,11 +45,12 @@ class ActiveRun(Run):
     def __init__(self, handle: _core.RunHandle, info: RunInfo) -> None:
         super().__init__(info, None)
         self._handle = handle
+        self._home = _state.home(handle.id)
 
     @property
     def data(self) -> RunData:
         """As of now: read from the buffer."""
-        return data_of(_state.find(self._handle.id))
+        return data_of(_state.seen(self._handle.id, self._home))
 
     def metric(self, name: str) -> _core.Metric:
         """The handle of a metric: look up once, then log(value, step)."""
@@ -134,7 +135,7 @@ def _source_tags() -> dict[str, str]:
 def _user(handle: _core.RunHandle) -> str:
     """As the library says it in the run's tags; they are read where the environment does not tell."""
     said = next(filter(None, map(os.environ.get, ("LOGNAME", "USER", "LNAME", "USERNAME"))), None)
-    return said if said is not None else _state.find(handle.id).tags.get("mlflow.user", "")
+    return said if said is not None else _state.seen(handle.id, _state.home(handle.id)).tags.get("mlflow.user", "")
 
 
 def _chosen() -> str:
@@ -194,7 +195,7 @@ def start_run(
         if run_name:
             handle.set_name(_state.name(run_name, "run_name"))
         _state.set_tags(handle, list(given.items()))
-        info = info_of(_state.find(handle.id))
+        info = info_of(_state.seen(handle.id, _state.home(handle.id)))
         info.status, info.end_time = "RUNNING", None
         return _made(handle, info)
     parent = parent_run_id or (above.info.run_id if above is not None and nested else None)
@@ -401,23 +402,30 @@ def set_experiment(experiment_name: str | None = None, experiment_id: str | None
     _state.client().experiment(chosen, [], "")
     _experiment = chosen
     found = get_experiment_by_name(chosen)
-    if found is None:
-        found = _known[chosen] = Experiment(chosen, chosen)
-    return found
+    return found if found is not None else _remember(Experiment(chosen, chosen), None)
 
 
 def create_experiment(name: str, artifact_location: str | None = None, tags: dict[str, Any] | None = None) -> str:
     """Names an experiment; its tags and artifact location are used when a server makes it. Returns its id: the name."""
+    return make_experiment(name, artifact_location, tags)
+
+
+def make_experiment(name: str, artifact_location: str | None, tags: dict[str, Any] | None, uri: str | None = None) -> str:
     name = _state.name(name, "an experiment's name")
-    if get_experiment_by_name(_checked(name)) is not None:
+    if _checked(name) in experiments(uri):
         raise AlreadyExists(f"experiment {name[:100]!r} is there already: set_experiment takes it as it is")
-    _state.client().experiment(name, _state.pairs(tags, "tag"), artifact_location or "")
-    _known[name] = Experiment(name, name, artifact_location, tags={k: str(v) for k, v in (tags or {}).items()})
+    _state.client(uri).experiment(name, _state.pairs(tags, "tag"), artifact_location or "")
+    _remember(Experiment(name, name, artifact_location, tags={k: str(v) for k, v in (tags or {}).items()}), uri)
     return name
 
 
-def _experiments(uri: str | None = None) -> dict[str, Experiment]:
-    found = dict(_known)
+def _remember(one: Experiment, uri: str | None) -> Experiment:
+    return _known.setdefault(_state.target(uri), {}).setdefault(one.name, one)
+
+
+def experiments(uri: str | None = None) -> dict[str, Experiment]:
+    """By name: those with a run in this root, and those named in this process."""
+    found = dict(_known.get(_state.target(uri), {}))
     try:
         runs = _state.reader(uri).runs(view_type=ViewType.ALL)
     except NotFound:
@@ -433,12 +441,16 @@ def _experiments(uri: str | None = None) -> dict[str, Experiment]:
 
 def get_experiment_by_name(name: str) -> Experiment | None:
     """An experiment that has a run in this root, or was named in this process."""
-    return _experiments().get(name)
+    return experiments().get(name)
 
 
 def get_experiment(experiment_id: str) -> Experiment:
+    return experiment_by_id(experiment_id)
+
+
+def experiment_by_id(experiment_id: str, uri: str | None = None) -> Experiment:
     chosen = _experiment_of(str(experiment_id))
-    found = get_experiment_by_name(chosen)
+    found = experiments(uri).get(chosen)
     if found is None:
         raise NotFound(f"no experiment {chosen[:100]!r} in this root; an experiment's id is its name here")
     return found
@@ -451,12 +463,17 @@ def search_experiments(
     order_by: list[str] | None = None,
 ) -> list[Experiment]:
     """The experiments of this root, newest run first."""
+    return found_experiments(view_type, filter_string, order_by)[:max_results]
+
+
+def found_experiments(
+    view_type: int, filter_string: str | None, order_by: list[str] | None, uri: str | None = None
+) -> list[Experiment]:
     if filter_string or order_by:
         raise Unimplemented("search_experiments here has no filter and order: choose and sort in Python")
     if view_type == ViewType.DELETED_ONLY:
         return []
-    found = sorted(_experiments().values(), key=lambda one: one.last_update_time or 0, reverse=True)
-    return found[:max_results]
+    return sorted(experiments(uri).values(), key=lambda one: one.last_update_time or 0, reverse=True)
 
 
 def matching(

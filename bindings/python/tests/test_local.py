@@ -237,6 +237,37 @@ def test_fluent_calls_with_a_run_id():
     assert mlops.get_run(two.info.run_id).data.metrics == {"z": 3.0}
 
 
+def test_a_client_has_the_experiments_of_its_own_root(tmp_path):
+    here, there = MlflowClient(), MlflowClient(f"mlops:{tmp_path / 'there'}")
+    assert there.create_experiment("far", tags={"k": "v"}) == "far"
+    there.set_terminated(there.create_run("farther").info.run_id)
+    here.create_experiment("near")
+    assert {one.name for one in there.search_experiments()} == {"far", "farther"}
+    assert {one.name for one in here.search_experiments()} == {one.name for one in mlops.search_experiments()} == {"near", "tests"}
+    assert there.get_experiment_by_name("far").tags == {"k": "v"} and there.get_experiment("farther").name == "farther"
+    assert there.get_experiment_by_name("near") is here.get_experiment_by_name("far") is mlops.get_experiment_by_name("far") is None
+    with pytest.raises(mlops.NotFound):
+        there.get_experiment("near")
+    with pytest.raises(mlops.AlreadyExists):
+        there.create_experiment("farther")
+    mlops.set_tracking_uri(f"mlops:{tmp_path / 'there'}")
+    assert mlops.get_experiment("far").name == "far" and mlops.get_experiment_by_name("near") is None
+    assert mlops.create_experiment("near") == "near"
+
+
+def test_an_active_run_stays_in_its_root(tmp_path):
+    with mlops.start_run() as run:
+        mlops.log_metric("x", 1)
+        mlops.set_tracking_uri(f"mlops:{tmp_path / 'other'}")
+        mlops.log_metric("x", 2)
+        mlops.log_param("p", "q")
+        assert run.data.metrics == {"x": 2.0} and run.data.params == {"p": "q"}
+    assert run.data.metrics == {"x": 2.0}
+    made = MlflowClient(f"mlops:{tmp_path / 'third'}").create_run("tests", run_name="third")
+    with mlops.start_run(run_id=made.info.run_id) as run:  # it is open here
+        assert run.info.run_name == "third" and run.data.tags["mlflow.runName"] == "third"
+
+
 def test_search_delete_restore():
     ids = []
     for i in range(6):
