@@ -49,11 +49,16 @@ class RegisteredModel:
     last_updated_timestamp: int = 0
     tags: dict[str, str] = field(default_factory=dict[str, str])
     aliases: dict[str, str] = field(default_factory=dict[str, str])  #: alias: version
-    latest_versions: list[ModelVersion] = field(default_factory=list[ModelVersion])
+    _client: Registered | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def latest_versions(self) -> list[ModelVersion]:
+        """The newest version of each stage: the server is asked when this is read."""
+        return [] if self._client is None else self._client.get_latest_versions(self.name)
 
 
-def _model(row: dict[str, Any]) -> RegisteredModel:
-    fields: dict[str, Any] = {**row, "tags": dict(row["tags"]), "aliases": dict(row["aliases"])}
+def _model(row: dict[str, Any], client: Registered) -> RegisteredModel:
+    fields: dict[str, Any] = {**row, "tags": dict(row["tags"]), "aliases": dict(row["aliases"]), "_client": client}
     return RegisteredModel(**fields)
 
 
@@ -170,7 +175,7 @@ def search_registered_models(
     max_results: int | None = None, filter_string: str | None = None, order_by: list[str] | None = None
 ) -> list[RegisteredModel]:
     rows = _registry().models(filter_string or "", ",".join(order_by or []), max_results or 0)
-    return [_model(row) for row in rows]
+    return [_model(row, Registered()) for row in rows]
 
 
 def search_model_versions(
@@ -219,7 +224,7 @@ class Registered:
         self._write(_registry(self._uri).delete_model(_text(name, "name")))
 
     def get_registered_model(self, name: str) -> RegisteredModel:
-        return _model(_registry(self._uri).model(_text(name, "name")))
+        return _model(_registry(self._uri).model(_text(name, "name")), self)
 
     def search_registered_models(
         self,
@@ -229,7 +234,7 @@ class Registered:
         page_token: str | None = None,
     ) -> PagedList[RegisteredModel]:
         rows = _registry(self._uri).models(filter_string or "", ",".join(order_by or []), 0)
-        return _page([_model(row) for row in rows], max_results, page_token)
+        return _page([_model(row, self) for row in rows], max_results, page_token)
 
     def set_registered_model_tag(self, name: str, key: str, value: Any) -> None:
         words = _state.text(value, f"tag {key!r}")

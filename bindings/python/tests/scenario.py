@@ -152,6 +152,9 @@ found = client.get_model_version_by_alias(named, "champion")
 said["found"] = [str(found.version), found.description, found.status, found.tags.get("k"), found.name == named]
 model = client.get_registered_model(named)
 said["model"] = [model.description, model.tags["team"], model.tags["t"], {k: str(v) for k, v in model.aliases.items()}]
+client.create_model_version(named, f"runs:/{files.info.run_id}/net", files.info.run_id)
+said["latest"] = [[str(v.version) for v in m.latest_versions]
+                  for m in (client.get_registered_model(named), *client.search_registered_models(f"name = '{named}'"))]
 said["models"] = [m.name == named for m in client.search_registered_models(f"name = '{named}'")]
 said["versions"] = [str(v.version) for v in client.search_model_versions(f"name = '{named}'")]
 client.delete_registered_model_alias(named, "champion")
