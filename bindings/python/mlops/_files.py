@@ -9,7 +9,7 @@ import os
 import sys
 
 from . import _core, _state
-from ._records import record
+from ._records import Entity, record
 from ._typing import cast
 from .exceptions import Error, FailedPrecondition, InvalidArgument, NotFound, Unavailable, Unimplemented, WrongType
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @record(frozen=True)
-class FileInfo:
+class FileInfo(Entity):
     """An artifact: a file or a folder of a run."""
 
     path: str

@@ -5,7 +5,7 @@ delivered in order, exactly once; where a server is there, the call waits for it
 from __future__ import annotations
 
 from . import _core, _state
-from ._records import field, record
+from ._records import Entity, field, record
 from .entities import PagedList
 from .exceptions import AlreadyExists, DeadlineExceeded, Error, InvalidArgument, NotFound, Unimplemented
 
@@ -17,7 +17,7 @@ _ANSWER_SECONDS = 30.0  # for a server's answer to a write; it goes on waiting i
 
 
 @record
-class ModelVersion:
+class ModelVersion(Entity):
     name: str
     version: str  #: empty while it waits for delivery
     description: str = ""
@@ -42,7 +42,7 @@ class ModelVersion:
 
 
 @record
-class RegisteredModel:
+class RegisteredModel(Entity):
     name: str
     description: str = ""
     creation_timestamp: int = 0  #: milliseconds since 1970

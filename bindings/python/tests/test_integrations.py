@@ -2,8 +2,10 @@
 scripts/requirements-integrations.txt; a framework that is not there skips its tests."""
 
 import contextlib
+import copy
 import math
 import os
+import pickle
 
 import pytest
 
@@ -84,6 +86,24 @@ def test_xgboost_ranks_and_trains_twice(xy):
                               callbacks=[MlopsCallback(params=params, prefix=f"{number}/")])
             assert read(run, f"{number}/train-ndcg_at_5")[1] == pytest.approx(said["train"]["ndcg@5"])
     assert mlops.get_run(run.info.run_id).data.params["max_depth"] == "2"
+
+
+def test_a_fitted_xgboost_model_is_pickled_and_cloned(xy):
+    xgboost = pytest.importorskip("xgboost")
+    sklearn = pytest.importorskip("sklearn.base")
+    from mlops.integrations.xgboost import MlopsCallback
+
+    with mlops.start_run() as run:
+        model = xgboost.XGBClassifier(n_estimators=3, callbacks=[MlopsCallback(run, prefix="a/")], eval_metric="logloss")
+        model.fit(*xy, eval_set=[xy], verbose=False)
+        back = pickle.loads(pickle.dumps(model))
+        assert (back.predict(xy[0]) == copy.deepcopy(model).predict(xy[0])).all()
+        twin = sklearn.clone(model)
+        with mlops.start_run(nested=True) as other:
+            twin.set_params(n_estimators=5).fit(*xy, eval_set=[xy], verbose=False)  # a clone logs where its original does
+            back.fit(*xy, eval_set=[xy], verbose=False)  # what was pickled to the active run
+    assert sorted(read(run, "a/validation_0-logloss")[0]) == sorted([*range(3), *range(5)])
+    assert read(other, "a/validation_0-logloss")[0] == list(range(3))
 
 
 def test_lightgbm_ranks_and_trains_twice(xy):

@@ -268,6 +268,25 @@ def test_an_active_run_stays_in_its_root(tmp_path):
         assert run.info.run_name == "third" and run.data.tags["mlflow.runName"] == "third"
 
 
+def test_entities_are_copied_pickled_and_iterated():
+    with mlops.start_run(run_name="r", tags={"a": "1"}) as run:
+        mlops.log_metric("x", 1)
+        model = mlops.initialize_logged_model("m")
+        back = mlops.get_run(run.info.run_id)
+        for one in (run, back, mlops.search_runs(output_format="list")[0], mlops.active_run()):
+            for twin in (pickle.loads(pickle.dumps(one)), copy.deepcopy(one), copy.copy(one)):
+                assert type(twin) is mlops.Run and twin.info.run_id == run.info.run_id
+                assert twin.data.metrics == {"x": 1.0} and twin.data.tags["a"] == "1" and twin.inputs == back.inputs
+        assert set(dict(run)) == set(dict(back)) == {"info", "data", "inputs"}
+        assert dict(back.data)["metrics"] == {"x": 1.0}
+    info = mlops.get_run(run.info.run_id).info
+    assert dict(info) == vars(info) and dict(info)["run_name"] == "r"
+    entities = (info, mlops.get_logged_model(model.model_id), mlops.get_experiment("tests"), mlops.entities.Param("a", "b"),
+                mlops.entities.Metric("k", 1.5, 1, 2), MlflowClient().get_metric_history(info.run_id, "x")[0])
+    for one in entities:
+        assert pickle.loads(pickle.dumps(one)) == copy.deepcopy(one) == one and dict(one) == vars(one)
+
+
 def test_search_delete_restore():
     ids = []
     for i in range(6):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from xgboost.callback import TrainingCallback
@@ -18,6 +19,14 @@ class MlopsCallback(TrainingCallback):
         self._given, self._params, self._prefix = run, params, prefix
         self._run: Any = None
         self._logs: dict[str, Any] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """In the pickle of a fitted model: without what only this process has."""
+        return {**vars(self), "_given": None, "_run": None, "_logs": {}}
+
+    def __deepcopy__(self, memo: Any) -> MlopsCallback:
+        """In a clone, which logs to the same run."""
+        return type(self)(self._given, params=copy.deepcopy(self._params, memo), prefix=self._prefix)
 
     def before_training(self, model: Any) -> Any:
         self._run = run_of(self._given)
@@ -41,5 +50,6 @@ class MlopsCallback(TrainingCallback):
         for name in ("best_iteration", "best_score"):
             value = getattr(model, name, None) if not hasattr(model, "cvfolds") else None
             if value is not None:
-                self._run.metric(f"{self._prefix}{name}").log(value)
+                self._run.metric(key(f"{self._prefix}{name}")).log(value)
+        self._run, self._logs = None, {}
         return model
