@@ -11,6 +11,7 @@ from .exceptions import AlreadyExists, DeadlineExceeded, Error, InvalidArgument,
 
 TYPE_CHECKING = False  # typing is 1 MiB that nobody needs at run time
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
 _ANSWER_SECONDS = 30.0  # for a server's answer to a write; it goes on waiting in the buffer
@@ -55,6 +56,10 @@ class RegisteredModel(Entity):
     def latest_versions(self) -> list[ModelVersion]:
         """The newest version of each stage: the server is asked when this is read."""
         return [] if self._client is None else self._client.get_latest_versions(self.name)
+
+    def __iter__(self) -> Iterator[tuple[str, Any]]:
+        yield from super().__iter__()
+        yield "latest_versions", self.latest_versions
 
 
 def _model(row: dict[str, Any], client: Registered) -> RegisteredModel:

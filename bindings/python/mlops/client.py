@@ -4,7 +4,7 @@ the registry are in its bases."""
 from __future__ import annotations
 
 
-from . import _core, _files, _later, _models, _registry, _state, fluent
+from . import _core, _experiments, _files, _later, _models, _registry, _state, fluent
 from .entities import Experiment, Metric, PagedList, Run, ViewType
 from .exceptions import InvalidArgument, NotFound, WrongType
 
@@ -168,13 +168,13 @@ class MlflowClient(_files.Files, _registry.Registered, _models.Logged):
     def create_experiment(
         self, name: str, artifact_location: str | None = None, tags: dict[str, Any] | None = None
     ) -> str:
-        return fluent.make_experiment(name, artifact_location, tags, self._uri)
+        return _experiments.make(name, artifact_location, tags, self._uri)
 
     def get_experiment(self, experiment_id: str) -> Experiment:
-        return fluent.experiment_by_id(experiment_id, self._uri)
+        return _experiments.of_id(experiment_id, self._uri)
 
     def get_experiment_by_name(self, name: str) -> Experiment | None:
-        return fluent.experiments(self._uri).get(name)
+        return _experiments.known(self._uri).get(name)
 
     def search_experiments(
         self,
@@ -184,7 +184,7 @@ class MlflowClient(_files.Files, _registry.Registered, _models.Logged):
         order_by: list[str] | None = None,
         page_token: str | None = None,
     ) -> PagedList[Experiment]:
-        found = fluent.found_experiments(view_type, filter_string, order_by, self._uri)
+        found = _experiments.found(view_type, filter_string, order_by, self._uri)
         first = _offset(page_token)
         last = first + (max_results or len(found))
         return PagedList(found[first:last], str(last) if last < len(found) else None)

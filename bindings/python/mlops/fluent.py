@@ -7,10 +7,10 @@ import sys
 import time
 from _thread import _local as local  # what threading calls local
 
-from . import _core, _files, _state
+from . import _core, _experiments, _files, _state
 from ._core import log_metric as log_metric, log_metrics as log_metrics  # as: exported from here
 from .entities import Experiment, Run, RunData, RunInfo, ViewType, data_of, info_of
-from .exceptions import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, Unimplemented, WrongType
+from .exceptions import FailedPrecondition, InvalidArgument, NotFound, WrongType
 
 TYPE_CHECKING = False  # typing is 1 MiB that nobody needs at run time
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from typing import Any, Literal, overload
 
 SEARCH_MAX_RESULTS_PANDAS = 100_000
-_DEFAULT = "Default"
 
 
 class _Stack(local):
@@ -29,7 +28,6 @@ class _Stack(local):
 _stack = _Stack()
 _last_id: str | None = None
 _experiment: str | None = None
-_known: dict[tuple[str, str], dict[str, Experiment]] = {}  # named in this process, by root and server: they may have no run yet
 
 
 class Done:
@@ -139,14 +137,13 @@ def _user(handle: _core.RunHandle) -> str:
 
 
 def _chosen() -> str:
-    return _experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or _DEFAULT
+    return _experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or _experiments.DEFAULT
 
 
 def _experiment_of(experiment_id: Any) -> str:
     if experiment_id is None:
         return _experiment or ""
-    word = str(experiment_id)
-    return _DEFAULT if word == "0" else _state.name(word, "experiment_id")
+    return _experiments.named(experiment_id)
 
 
 def _environment_run() -> str | None:
@@ -211,7 +208,7 @@ def start_run(
         handle,
         RunInfo(
             run_id=handle.id,
-            experiment_id=experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or _DEFAULT,
+            experiment_id=experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or _experiments.DEFAULT,
             run_name=handle.name,
             status="RUNNING",
             start_time=int(time.time() * 1000),
@@ -386,74 +383,31 @@ def _root() -> str:
     return _state.reader().root
 
 
-def _checked(experiment: str) -> str:
-    if not 1 <= len(experiment) <= 256 or "\0" in experiment:
-        raise InvalidArgument(f"an experiment's name has 1 to 256 characters and no NUL, unlike {experiment[:60]!r}")
-    return experiment
-
-
 def set_experiment(experiment_name: str | None = None, experiment_id: str | None = None) -> Experiment:
     """Runs started from now on belong to this experiment, which is made with its first run."""
     global _experiment
     if (experiment_name is None) == (experiment_id is None):
         raise InvalidArgument("give experiment_name or experiment_id, one of them")
     chosen = _state.name(experiment_name, "experiment_name") if experiment_name is not None else _experiment_of(experiment_id)
-    _checked(chosen)
+    _experiments.checked(chosen)
     _state.client().experiment(chosen, [], "")
     _experiment = chosen
     found = get_experiment_by_name(chosen)
-    return found if found is not None else _remember(Experiment(chosen, chosen), None)
+    return found if found is not None else _experiments.remember(Experiment(chosen, chosen), None)
 
 
 def create_experiment(name: str, artifact_location: str | None = None, tags: dict[str, Any] | None = None) -> str:
     """Names an experiment; its tags and artifact location are used when a server makes it. Returns its id: the name."""
-    return make_experiment(name, artifact_location, tags)
-
-
-def make_experiment(name: str, artifact_location: str | None, tags: dict[str, Any] | None, uri: str | None = None) -> str:
-    name = _state.name(name, "an experiment's name")
-    if _checked(name) in experiments(uri):
-        raise AlreadyExists(f"experiment {name[:100]!r} is there already: set_experiment takes it as it is")
-    _state.client(uri).experiment(name, _state.pairs(tags, "tag"), artifact_location or "")
-    _remember(Experiment(name, name, artifact_location, tags={k: str(v) for k, v in (tags or {}).items()}), uri)
-    return name
-
-
-def _remember(one: Experiment, uri: str | None) -> Experiment:
-    return _known.setdefault(_state.target(uri), {}).setdefault(one.name, one)
-
-
-def experiments(uri: str | None = None) -> dict[str, Experiment]:
-    """By name: those with a run in this root, and those named in this process."""
-    found = dict(_known.get(_state.target(uri), {}))
-    try:
-        runs = _state.reader(uri).runs(view_type=ViewType.ALL)
-    except NotFound:
-        runs = []
-    for run in runs:
-        one = found.get(run.experiment)
-        if one is None:
-            one = found[run.experiment] = Experiment(run.experiment, run.experiment)
-        one.creation_time = min(one.creation_time or run.start_ms, run.start_ms)
-        one.last_update_time = max(one.last_update_time or run.start_ms, run.start_ms)
-    return found
+    return _experiments.make(name, artifact_location, tags)
 
 
 def get_experiment_by_name(name: str) -> Experiment | None:
     """An experiment that has a run in this root, or was named in this process."""
-    return experiments().get(name)
+    return _experiments.known().get(name)
 
 
 def get_experiment(experiment_id: str) -> Experiment:
-    return experiment_by_id(experiment_id)
-
-
-def experiment_by_id(experiment_id: str, uri: str | None = None) -> Experiment:
-    chosen = _experiment_of(str(experiment_id))
-    found = experiments(uri).get(chosen)
-    if found is None:
-        raise NotFound(f"no experiment {chosen[:100]!r} in this root; an experiment's id is its name here")
-    return found
+    return _experiments.of_id(experiment_id)
 
 
 def search_experiments(
@@ -463,17 +417,7 @@ def search_experiments(
     order_by: list[str] | None = None,
 ) -> list[Experiment]:
     """The experiments of this root, newest run first."""
-    return found_experiments(view_type, filter_string, order_by)[:max_results]
-
-
-def found_experiments(
-    view_type: int, filter_string: str | None, order_by: list[str] | None, uri: str | None = None
-) -> list[Experiment]:
-    if filter_string or order_by:
-        raise Unimplemented("search_experiments here has no filter and order: choose and sort in Python")
-    if view_type == ViewType.DELETED_ONLY:
-        return []
-    return sorted(experiments(uri).values(), key=lambda one: one.last_update_time or 0, reverse=True)
+    return _experiments.found(view_type, filter_string, order_by)[:max_results]
 
 
 def matching(

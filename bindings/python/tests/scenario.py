@@ -155,6 +155,8 @@ said["model"] = [model.description, model.tags["team"], model.tags["t"], {k: str
 client.create_model_version(named, f"runs:/{files.info.run_id}/net", files.info.run_id)
 said["latest"] = [[str(v.version) for v in m.latest_versions]
                   for m in (client.get_registered_model(named), *client.search_registered_models(f"name = '{named}'"))]
+said["as pairs"] = sorted(set(dict(client.get_registered_model(named))) & {"name", "tags", "latest_versions", "_client"})
+said["info as pairs"] = sorted(set(dict(files.info)) & {"run_id", "status", "artifact_uri", "start_time", "run_name"})
 said["models"] = [m.name == named for m in client.search_registered_models(f"name = '{named}'")]
 said["versions"] = [str(v.version) for v in client.search_model_versions(f"name = '{named}'")]
 client.delete_registered_model_alias(named, "champion")
