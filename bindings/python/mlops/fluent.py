@@ -130,10 +130,17 @@ def _source_tags() -> dict[str, str]:
     return {"mlflow.source.name": main} if main else {}
 
 
-def _user(handle: _core.RunHandle) -> str:
-    """As the library says it in the run's tags; they are read where the environment does not tell."""
-    said = next(filter(None, map(os.environ.get, ("LOGNAME", "USER", "LNAME", "USERNAME"))), None)
-    return said if said is not None else _state.seen(handle.id, _state.home(handle.id)).tags.get("mlflow.user", "")
+def _user() -> str:
+    """As the library says it in the run's tags; no name service is asked."""
+    for variable in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        if os.environ.get(variable):
+            return os.environ[variable]
+    me = str(os.geteuid())
+    try:
+        with open("/etc/passwd", encoding="utf-8", errors="surrogateescape") as lines:
+            return next((row[0] for row in (line.split(":") for line in lines) if row[2:3] == [me]), "")
+    except OSError:
+        return ""
 
 
 def _chosen() -> str:
@@ -212,7 +219,7 @@ def start_run(
             run_name=handle.name,
             status="RUNNING",
             start_time=int(time.time() * 1000),
-            user_id=given.get("mlflow.user") or _user(handle),
+            user_id=given.get("mlflow.user") or _user(),
             artifact_uri=f"runs:/{handle.id}",
         ),
     )
