@@ -50,25 +50,27 @@ bool exists(const std::string& path);
 std::uint64_t disk_usage(const std::string& path);  // bytes allocated below path
 bool is_network_fs(const std::string& path);        // by statfs magic (NFS, SMB, FUSE, Lustre, …)
 
-/// An exclusive flock on a file (made 0600). Held until destroyed; the kernel lets it go when the process dies.
-/// Checks after locking that the path still names the inode it locked. Writes "pid host boot" into the file.
+/// An exclusive flock on a file (made 0600). Held until destroyed; the kernel lets it go when the process dies. A
+/// forked child has none of its parent's locks: its descriptors of them are closed in the fork. Checks after locking
+/// that the path still names the inode it locked. Writes "pid host boot" into the file.
 class FileLock {
  public:
   static Result<FileLock> try_lock(const std::string& path);  // unavailable when somebody holds it
   /// By anybody, this process included. True also when that cannot be told, for want of descriptors or memory.
   static bool is_held(const std::string& path);
   FileLock() = default;
+  FileLock(FileLock&& o) noexcept = default;
+  FileLock& operator=(FileLock&& o) noexcept;
+  ~FileLock() { unlock(); }
   explicit operator bool() const { return static_cast<bool>(fd_); }
-  int fd() const { return fd_.get(); }
-  void unlock() { fd_.reset(); }
+  void unlock();
   /// The file's time is again what it was before: for a holder who changed nothing. While it is held.
   void untouch() const;
-  /// In a forked child: closes the inherited descriptor, never LOCK_UN, so the parent's lock stands alone.
-  void close_in_child() { fd_.reset(); }
 
  private:
   Fd fd_;
-  timespec before_{};  // when it was last written before
+  std::uint32_t forks_ = 0;  // between this process and the first one, when it was taken
+  timespec before_{};        // when it was last written before
 };
 
 /// A shared mapping of a file of fixed size, allocated with posix_fallocate (never sparse: a full disk is a Status,

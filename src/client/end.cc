@@ -119,12 +119,17 @@ Result<Core*> core_at(Root* root, const std::string& slot_dir) {
   return add_core(root, slot_dir);
 }
 
-Status wait_until_seen(Root* root, const std::string& id, std::int64_t until) {
+// `starts`: the start that is to end; a later one is not ended by it.
+Status wait_until_seen(Root* root, const std::string& id, std::uint32_t starts, std::int64_t until) {
   while (millis_left(until) > 0) {
     Result<std::unique_ptr<view::View>> view = view::View::open(root->path);
     if (!view.ok()) return {};
-    Result<RunSummary> run = (*view)->run(id);
-    if (!run.ok() || run->status != RunStatus::running) return {};
+    Result<std::vector<view::Part>> parts = (*view)->parts(id);
+    if (!parts.ok() || parts->front().row.status != RunStatus::running) return {};
+    if (parts->front().row.starts > starts) {
+      return Status(StatusCode::failed_precondition,
+                    "run " + id + " was resumed by another process at this moment: end it again when that is done");
+    }
     ::usleep(20'000);
   }
   return {};  // accepted it is; whoever has the slot is slow
@@ -182,7 +187,7 @@ Status end_run_by_id(Root* root, std::string_view id, RunStatus status, std::int
                                                        std::string(core.status().message()));
   }
   if (Status s = say_as_guest(part.slot_dir, end_of(part.row, status, end_ms)); !s.ok()) return s;
-  return wait_until_seen(root, hex, until);
+  return wait_until_seen(root, hex, part.row.starts, until);
 }
 
 }  // namespace mlops::client

@@ -55,7 +55,7 @@ class Room {
 
  private:
   bool try_take(std::uint64_t bytes) {
-    const std::uint64_t used = core_->control->spool_bytes.fetch_add(bytes) + bytes;
+    const std::uint64_t used = journal::spool_used(core_->control->spool_bytes.fetch_add(bytes) + bytes);
     taken_ = bytes;
     if (most_ == 0 || used <= most_) return true;
     give_back(std::exchange(taken_, 0));
@@ -64,8 +64,9 @@ class Room {
   void give_back(std::uint64_t bytes) { core_->control->spool_bytes.fetch_sub(bytes); }
   Status full(std::uint64_t bytes) const {
     return Status(StatusCode::resource_exhausted,
-                  "the spool of " + core_->slot_dir + " holds " + std::to_string(core_->control->spool_bytes.load()) +
-                      " of " + std::to_string(most_) + " bytes, and " + std::to_string(bytes) +
+                  "the spool of " + core_->slot_dir + " holds " +
+                      std::to_string(journal::spool_used(core_->control->spool_bytes.load())) + " of " +
+                      std::to_string(most_) + " bytes, and " + std::to_string(bytes) +
                       " more do not fit: deliver what waits (`mlops sync`), or raise spool_mib");
   }
 

@@ -111,7 +111,8 @@ void Artifacts::recovered(const buffer::Buffer& buffer, bool whole) {
   }
   buffer::Freed left;
   for (const base::Uid& name : orphans_) {
-    if (whole && !waiting_.contains(name) && buffer.file(name).status().code() == StatusCode::not_found) {
+    if (whole && !waiting_.contains(name) && unlocked(spool_.incoming(name)) &&
+        buffer.file(name).status().code() == StatusCode::not_found) {
       left.incoming.push_back(name);
     }
   }

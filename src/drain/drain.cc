@@ -150,7 +150,6 @@ class ThreadDrain final : public Drain {
   }
   void after_fork_in_child() override {
     in_child_ = true;
-    shared_->slot->lock.close_in_child();
     shared_->mutex.unlock();
     shared_->callback_mutex.unlock();
   }

@@ -336,7 +336,8 @@ SpoolState spool_state(const std::string& slot_dir) {
   const auto map = open_control(slot_dir);
   if (!map.ok()) return {};
   const auto* control = reinterpret_cast<const journal::Control*>(map->data());
-  return {control->spool_bytes.load(), control->artifacts_waiting.load(), control->artifacts_lost.load()};
+  return {journal::spool_used(control->spool_bytes.load()), control->artifacts_waiting.load(),
+          control->artifacts_lost.load()};
 }
 
 Status buffer_trouble(const SlotInfo& slot) {

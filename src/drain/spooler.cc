@@ -184,7 +184,7 @@ Status Spooler::read_source(const buffer::ArtifactRow& artifact, buffer::FileRow
   id.mtime_ns = number<std::int64_t>(pairs, model::kSourceMtime);
   id.ctime_ns = number<std::int64_t>(pairs, model::kSourceCtime);
   id.size = row->size;
-  if (most_bytes_ != 0 && control_->spool_bytes.load() + id.size > most_bytes_) {
+  if (most_bytes_ != 0 && journal::spool_used(control_->spool_bytes.load()) + id.size > most_bytes_) {
     return Status(StatusCode::failed_precondition, "the spool was full (spool_mib) when " + source + " was to be read");
   }
   if (Status s = base::make_dirs(spool_.in()); !s.ok()) return s;

@@ -106,7 +106,7 @@ Status Worker::make_room() {
   const std::uint64_t wanted = slot_->control()->spool_wanted.load(std::memory_order_acquire);
   const std::uint64_t most = options_.client.spool_mib << 20;
   if (wanted == 0) return {};
-  const std::uint64_t used = slot_->control()->spool_bytes.load();
+  const std::uint64_t used = journal::spool_used(slot_->control()->spool_bytes.load());
   std::uint64_t over = most != 0 && used + wanted > most ? used + wanted - most : 0;
   if (over > 0 && !options_.root.empty()) {
     const Proof proof(options_.root, slot_->dir, buffer_->identity(), buffer_.get());

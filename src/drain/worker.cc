@@ -50,6 +50,8 @@ Status Worker::open() {
   MLOPS_POINT("drain.opened");
   Status ledgers;
   const Floors floors = floors_of(slot_->dir, *fresh, &ledgers);
+  // Without what was sent, numbers could be given twice. For want of descriptors or memory: tried again.
+  if (ledgers.code() == StatusCode::resource_exhausted || ledgers.code() == StatusCode::unavailable) return ledgers;
   if (!ledgers.ok()) base::log(base::LogLevel::warn, "reading a ledger: " + ledgers.to_string());
   if (floors.bump) {
     base::log(base::LogLevel::warn, slot_->dir +
@@ -207,7 +209,7 @@ void Worker::publish_stats() {
     disk_bytes_ = buffer_->disk_bytes();
   }
   s.disk_bytes = disk_bytes_;
-  s.spool_bytes = slot_->control()->spool_bytes.load();
+  s.spool_bytes = journal::spool_used(slot_->control()->spool_bytes.load());
   s.artifacts_waiting = artifacts_.given() - artifacts_.done();
   s.artifacts_lost = artifacts_.lost();
   s.beats = beats_;

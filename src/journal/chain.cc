@@ -260,9 +260,6 @@ void Chains::close() {
   lock_.unlock();
 }
 
-void Chains::drop_in_child() {
-  lock_.close_in_child();
-  pool_.drop_in_child();
-}
+void Chains::drop_in_child() { pool_.drop_in_child(); }
 
 }  // namespace mlops::journal

@@ -54,6 +54,12 @@ struct Control {
   std::atomic<std::uint64_t> child_closed, child_full, child_invalid;
 };
 
+/// Bytes in the slot's spool. What a predecessor's child puts or takes away around a takeover is counted once only:
+/// less than nothing is nothing.
+inline std::uint64_t spool_used(std::uint64_t spool_bytes) {
+  return static_cast<std::int64_t>(spool_bytes) < 0 ? 0 : spool_bytes;
+}
+
 struct WriterOptions {
   std::string slot_dir;
   std::uint32_t journal_mib = 64;

@@ -150,8 +150,8 @@ Status newer(const std::string& path) {
 
 class FileLedger;
 
-/// Open ledgers of this process. A forked child must not keep a lock alive that its parent lets go, so the child's
-/// side of fork closes the descriptors; nothing else of a ledger works in a child.
+/// Open ledgers of this process. A forked child must not write into its parent's: its descriptors are closed, and
+/// nothing of a ledger works there.
 struct Registry {
   std::mutex mutex;
   std::set<FileLedger*> open;
@@ -449,10 +449,7 @@ class FileLedger final : public Ledger {
   }
 
   /// In a forked child, from the atfork handler: only close(2).
-  void close_in_child() {
-    lock_.close_in_child();
-    fd_.reset();
-  }
+  void close_in_child() { fd_.reset(); }
 
  private:
   std::string path() const { return dir_ + "/ledger"; }

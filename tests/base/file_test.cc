@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <sys/file.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -200,6 +201,34 @@ TEST_F(FileTest, LockThatIsTakenChangesItsTimeUnlessItsHolderTakesThatBack) {
   EXPECT_GT(time(), 1'000);
 }
 
+TEST_F(FileTest, LockIsNotTheForkedChilds) {
+  auto lock = FileLock::try_lock(at("lock"));
+  ASSERT_TRUE(lock.ok());
+  int end[2];
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM, 0, end), 0);
+  char byte = 'x';
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::close(end[1]);
+    // The number is free again: what takes it is not closed with the lock that the child does not have.
+    const int taken = ::open(at("own").c_str(), O_RDWR | O_CREAT, 0600);
+    lock->unlock();
+    const bool waited = ::write(end[0], &byte, 1) == 1 && ::read(end[0], &byte, 1) == 1;
+    const bool own = FileLock::try_lock(at("lock")).ok();  // its parent has let it go
+    ::_exit(waited && own && ::write(taken, "x", 1) == 1 ? 0 : 1);
+  }
+  ::close(end[0]);
+  EXPECT_EQ(::read(end[1], &byte, 1), 1);  // it runs
+  EXPECT_TRUE(FileLock::is_held(at("lock")));
+  lock->unlock();
+  EXPECT_FALSE(FileLock::is_held(at("lock"))) << "the child lives on";
+  EXPECT_EQ(::write(end[1], &byte, 1), 1);
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+  ::close(end[1]);
+}
+
 TEST_F(FileTest, LockFollowsThePathNotTheInode) {
   auto old = FileLock::try_lock(at("lock"));
   ASSERT_TRUE(old.ok());
@@ -228,12 +257,12 @@ TEST_F(FileTest, LockDiesWithItsProcess) {
   ::close(ready[1]);
 }
 
-TEST_F(FileTest, ChildClosesTheLockAndTheParentKeepsIt) {
+TEST_F(FileTest, ChildUnlocksNothingOfItsParents) {
   auto lock = FileLock::try_lock(at("lock"));
   ASSERT_TRUE(lock.ok());
   const pid_t child = ::fork();
   if (child == 0) {
-    lock->close_in_child();
+    lock->unlock();
     ::_exit(FileLock::is_held(at("lock")) ? 0 : 1);
   }
   int status = 0;
