@@ -18,8 +18,8 @@ Status check_mlflow_path(std::string_view path);
 /// %41 as A; what is no two hex digits behind a % stays.
 std::string unescape(std::string_view text);
 
-/// `base`: of the server that serves artifacts; `root`: below it, decoded, without slashes at its ends;
-/// `ca_file`: for presigned URLs.
+/// `base`: of the server that serves artifacts, which gets credentials only where it is the tracking server; `root`:
+/// below it, decoded, without slashes at its ends; `ca_file`: for presigned URLs.
 Result<std::unique_ptr<Store>> open_proxied(const Place& place, const std::string& base, std::string root,
                                             std::string ca_file);
 /// `prefix`: of all keys, without slashes at its ends; may be empty.

@@ -114,9 +114,7 @@ Result<std::unique_ptr<Store>> open(const Place& place, const http::Env& env) {
   if (scheme == "http" || scheme == "https") {
     const auto service = uri.find(kArtifacts);
     if (service != uri.npos) {
-      Place there = place;
-      there.tracking_uri = uri.substr(0, service);
-      return open_proxied(there, there.tracking_uri,
+      return open_proxied(place, uri.substr(0, service),
                           unescape(trim_slashes(std::string_view(uri).substr(service + kArtifacts.size()))),
                           ca_bundle(env));
     }

@@ -21,11 +21,28 @@ std::pair<std::string, std::string> split(std::string_view path) {
   return {std::string(path.substr(0, slash)), std::string(path.substr(slash + 1))};
 }
 
+struct Origin {
+  std::string scheme, authority;  // host:port; empty: not an address
+};
+
+Origin origin_of(const std::string& uri) {
+  const Result<std::string> checked = http::check_uri(uri);
+  if (!checked.ok()) return {};
+  const auto host = checked->find("://") + 3;
+  Origin origin{checked->substr(0, host - 3), checked->substr(host, checked->find('/', host) - host)};
+  const bool has_port = origin.authority.find(':', origin.authority.rfind(']') + 1) != std::string::npos;
+  if (!has_port) origin.authority += origin.scheme == "https" ? ":443" : ":80";
+  return origin;
+}
+
 class Proxied final : public Through {
  public:
   Proxied(std::unique_ptr<http::Connection> connection, std::string root, const Abilities& abilities,
-          std::string ca_file)
-      : Through(std::move(connection)), root_(std::move(root)), abilities_(abilities), ca_file_(std::move(ca_file)) {
+          std::string ca_file, std::string stranger)
+      : Through(std::move(connection), std::move(stranger)),
+        root_(std::move(root)),
+        abilities_(abilities),
+        ca_file_(std::move(ca_file)) {
     const bool old = abilities_.major > 0 && std::pair(abilities_.major, abilities_.minor) < std::pair(3, 11);
     if (old) abilities_.presigned_download = false;
   }
@@ -37,7 +54,7 @@ class Proxied final : public Through {
     request.path = at("artifacts", path);
     request.headers = {{"Content-Type", "application/octet-stream"}};
     const http::Response response = wire_.upload(std::move(request), body, progress);
-    Answer answer = of_mlflow(response, path);
+    Answer answer = understand(response, path);
     if (!answer.ok() && response.status == 500) {
       if (Answer why = in_the_way(path); !why.ok()) return why;
     }
@@ -57,7 +74,7 @@ class Proxied final : public Through {
     upload.part_size = upload.parts[0].size;
     const auto [dir, name] = split(path);
     const http::Response response = post("mpu/create", dir, write_create(name, upload.parts.size()));
-    Answer answer = of_mlflow(response, path);
+    Answer answer = understand(response, path);
     if (answer.verdict == Verdict::unsupported) abilities_.multipart_upload = false;
     if (!answer.ok()) return answer;
     if (!read_upload(response.body, &upload) || upload.urls.size() != upload.parts.size())
@@ -88,7 +105,7 @@ class Proxied final : public Through {
   Answer finish(std::string_view path, const Upload& upload) override {
     const auto [dir, name] = split(path);
     const http::Response response = post("mpu/complete", dir, write_complete(name, upload));
-    Answer answer = of_mlflow(response, path);
+    Answer answer = understand(response, path);
     if (answer.verdict == Verdict::ambiguous && response.status == 500 && response.fate == http::Fate::answered)
       return make(Verdict::expired, StatusCode::failed_precondition,
                   std::string(path) +
@@ -101,7 +118,7 @@ class Proxied final : public Through {
   Answer abort(std::string_view path, const Upload& upload) override {
     const auto [dir, name] = split(path);
     const http::Response response = post("mpu/abort", dir, write_abort(name, upload));
-    Answer answer = of_mlflow(response, path);
+    Answer answer = understand(response, path);
     const bool gone = response.fate == http::Fate::answered && response.status == 500;
     return gone || answer.verdict == Verdict::expired || answer.verdict == Verdict::not_found ? Answer{} : answer;
   }
@@ -125,7 +142,7 @@ class Proxied final : public Through {
     http::Request request;
     request.path = at("presigned", path);
     const http::Response response = wire_.send(request);
-    *answer = of_mlflow(response, path);
+    *answer = understand(response, path);
     PartUrl url;
     std::int64_t size = -1;
     if (answer->verdict == Verdict::unsupported || (answer->ok() && !read_presigned(response.body, &url, &size))) {
@@ -192,10 +209,20 @@ class Proxied final : public Through {
 
 Result<std::unique_ptr<Store>> open_proxied(const Place& place, const std::string& base, std::string root,
                                             std::string ca_file) {
-  auto connection = http::Connection::create(base, place.credentials);
+  const Origin server = origin_of(base), tracking = origin_of(place.tracking_uri);
+  const bool downgraded = tracking.scheme == "https" && server.scheme != "https";
+  const bool strange = server.authority != tracking.authority || downgraded;
+  Credentials credentials = place.credentials;
+  if (strange) {  // whoever writes an experiment or a version names this host
+    credentials = Credentials();
+    credentials.ca_file = place.credentials.ca_file;
+    credentials.ca_fallback = place.credentials.ca_fallback;
+    credentials.proxy = place.credentials.proxy;
+  }
+  auto connection = http::Connection::create(base, credentials);
   if (!connection.ok()) return connection.status();
-  return std::unique_ptr<Store>(
-      std::make_unique<Proxied>(std::move(*connection), std::move(root), place.abilities, std::move(ca_file)));
+  return std::unique_ptr<Store>(std::make_unique<Proxied>(std::move(*connection), std::move(root), place.abilities,
+                                                          std::move(ca_file), strange ? server.authority : ""));
 }
 
 }  // namespace mlops::store

@@ -8,6 +8,16 @@
 
 namespace mlops::store {
 
+Answer Through::understand(const http::Response& response, std::string_view what) const {
+  Answer answer = of_mlflow(response, what);
+  if (stranger_.empty() || (response.status != 401 && response.status != 403)) return answer;
+  answer.status = Status(answer.status.code(),
+                         std::string(what) + ": HTTP " + std::to_string(response.status) + ": " + stranger_ +
+                             " asks for credentials, and these are only sent to the tracking server. Give the "
+                             "experiment an artifact root that is served there (mlflow-artifacts:/)");
+  return answer;
+}
+
 Answer Through::stat(std::string_view path, std::uint64_t* size) {
   if (Status s = check_mlflow_path(path); !s.ok()) return refuse(s);
   const auto slash = path.rfind('/');
@@ -33,7 +43,7 @@ Answer Through::list(std::string_view dir, std::vector<Entry>* out) {
     http::Request request;
     request.path = where + (token.empty() ? "" : "&page_token=" + http::escape(token));
     const http::Response response = wire_.send(request);
-    Answer answer = of_mlflow(response, dir.empty() ? "artifacts" : dir);
+    Answer answer = understand(response, dir.empty() ? "artifacts" : dir);
     if (!answer.ok()) return answer;
     std::string next;
     if (!read_files(response.body, &entries, &next))
@@ -79,7 +89,7 @@ Answer Through::get(std::string_view path, std::uint64_t offset, Version* versio
     request.headers.clear();
     response = wire_.download(std::move(request), version, sink, progress, &end);
   }
-  Answer answer = of_mlflow(response, path);
+  Answer answer = understand(response, path);
   if (!answer.ok() && response.status == 500) {  // up to 3.10 a file that is not there is a 500 of many words
     std::uint64_t size = 0;
     Answer there = stat(path, &size);

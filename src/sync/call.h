@@ -22,6 +22,7 @@ mlflow::Answer call_server(Shared* shared, std::uint64_t records, Call&& make) {
   shared->requests.fetch_add(1, std::memory_order_relaxed);
   const std::int64_t start = base::steady_ms();
   mlflow::Answer answer = make();
+  if (answer.verdict == mlflow::Verdict::ok) shared->good.fetch_add(1, std::memory_order_relaxed);
   if (answer.verdict == mlflow::Verdict::ok && shared->on_done) {
     shared->on_done(records, static_cast<double>(base::steady_ms() - start) / 1000.0);
   }

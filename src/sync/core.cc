@@ -386,16 +386,13 @@ void Core::publish(std::int64_t now) {
   live.requests = shared_.requests.load();
   live.bytes_sent = bytes_sent();
   live.lag_seconds = lag_seconds(base::now_ms());
-  live.error_code = static_cast<int>(last_error_.code());
-  live.error = std::string(last_error_.message());
   live.points_per_second = pace_;
   const UploadCounts files = uploads_->counts();
+  const Status error = trouble(files);
+  live.error_code = static_cast<int>(error.code());
+  live.error = std::string(error.message());
   live.files_waiting = files.waiting_files;
   live.file_bytes_waiting = files.waiting_bytes;
-  if (last_error_.ok() && !files.error.ok()) {
-    live.error_code = static_cast<int>(files.error.code());
-    live.error = std::string(files.error.message());
-  }
   ledger_->note_health(live).ignore();  // only for those who look on
 }
 

@@ -13,6 +13,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <thread>
 #include <unordered_map>
@@ -80,6 +81,8 @@ class Core : public std::enable_shared_from_this<Core> {
     int turn = 0;                // windows it has sent in this turn
     std::uint64_t dry_beat = 0;  // the durable beat at which nothing was left
     bool dry = false;
+    Status waits_for;        // in words, when that is worth saying
+    bool forbidden = false;  // it waits because of a 403
   };
   enum class Gate { open, offline, waiting, auth, parked };
 
@@ -104,16 +107,20 @@ class Core : public std::enable_shared_from_this<Core> {
   bool may_take(std::int64_t now, std::int64_t* until) const;
   void take_turns(Entry* entry);
   void run_lane(Lock& lock, Entry* entry, Remote& remote, int index);
+  bool only_here(const Entry& entry);
+  void hold_back(Entry* entry, const mlflow::Answer& answer, std::int64_t now, bool said);
   mlflow::Answer handshake(Lock& lock, Remote& remote);
   void close_gate(Gate gate, const mlflow::Answer& answer, std::int64_t now);
   void open_gate();
   void note_error(const Status& status);
+  void say_error(const Status& status) const;
   Entry& entry_of(const base::Uid& run);
   bool done(const Entry& entry) const;  // nothing known of it waits
   bool settled(const Entry& entry, std::uint64_t target, std::uint64_t beat) const;
   std::uint64_t place(const Entry& entry) const;
   std::uint64_t waiting_points() const;
   LaneState state() const;
+  Status trouble(const UploadCounts& files) const;
   double lag_seconds(std::int64_t now_ms) const;
   std::uint64_t bytes_sent() const;
 
@@ -150,7 +157,9 @@ class Core : public std::enable_shared_from_this<Core> {
   bool gate_tried_ = false;  // a worker tries now
   bool handshake_due_ = true, handshaking_ = false, contact_due_ = false;
   Backoff gate_backoff_;
-  int doubtful_streak_ = 0;  // answers of unknown fate in a row, over all lanes
+  std::uint64_t good_when_closed_ = 0, good_when_forbidden_ = 0;  // Shared::good at that moment
+  std::set<base::Uid> forbidden_;                                 // lanes that got 403 since the last good answer
+  int doubtful_streak_ = 0;                                       // answers of unknown fate in a row, over all lanes
   Status last_error_;
   Concurrency concurrency_;
   int working_ = 0;

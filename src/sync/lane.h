@@ -13,7 +13,7 @@ namespace mlops::sync {
 enum class Step {
   more,     // went on; call again
   dry,      // nothing durable is left to send
-  wait,     // this lane waits `delay_ms`: for its parent, its owner, its artifacts, a proof
+  wait,     // this lane waits `delay_ms`: for its parent, its owner, its artifacts, a proof; `answer.status` may say it
   parked,   // a person must act: Lane::state().parked
   blocked,  // the whole destination has trouble: `answer` says which
   local,    // the buffer or the ledger failed: `answer.status`

@@ -74,7 +74,8 @@ Status RegistryLane::load(const model::RunRow& row) {
         if (!known && intent->time_ms < forgotten_ms_) return true;
         Entry& entry = queue_.emplace_back(record.seq, std::move(*intent),
                                            Backoff(std::min<std::int64_t>(shared_->backoff_first.count(), 50),
-                                                   std::min<std::int64_t>(shared_->backoff_most.count(), kLaterMs)));
+                                                   std::min<std::int64_t>(shared_->backoff_most.count(), kLaterMs)),
+                                           Backoff(shared_->backoff_first.count(), shared_->backoff_most.count()));
         entry.marked = known.has_value();
         entry.maybe_sent = known.has_value() || record.seq < fresh_;
         entry.lookups_left = known ? 3 : 1;
@@ -155,7 +156,7 @@ Outcome RegistryLane::after(Entry* entry, const Tried& tried) {
     }
     case Tried::How::later:
       if (entry->waits_since_ms == 0) entry->waits_since_ms = now;
-      entry->due_ms = now + entry->backoff.next_spaced();
+      entry->due_ms = now + (tried.looked ? entry->trouble : entry->backoff).next_spaced();
       out.step = Step::more;
       return out;
     case Tried::How::local:
@@ -177,8 +178,11 @@ Outcome RegistryLane::after(Entry* entry, const Tried& tried) {
   }
   shared_->retries.fetch_add(1, std::memory_order_relaxed);
   entry->maybe_sent = true;
+  const std::int64_t asked = tried.answer.retry_after_ms;
+  entry->due_ms = now + std::max(entry->trouble.next_spaced(), asked);  // a create may still be at work there
+  // What the server says of this intent it need not say of the next one.
   out.step = Step::wait;
-  out.delay_ms = backoff_.next(tried.answer.retry_after_ms);
+  out.delay_ms = tried.answer.http_status != 0 ? 1 : backoff_.next(asked);
   return out;
 }
 

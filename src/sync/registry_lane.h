@@ -1,12 +1,13 @@
 // RegistryLane: delivers a slot's registry intents to one destination, one at a time.
 //
-// The order of one model's intents is kept; one that waits (for files, for the version of another intent) holds back
-// what concerns the same models and nothing else. Each ends in the ledger as an IntentResult: done, refused, or its
-// condition failed; that frame and the cursor are one write, fsynced at once. Exactly once rests on this: a version
-// carries the intent's uid as tag mlops.uid and is looked up by it before a create that may have been sent; a promotion
-// is decided once and kept in the ledger before its first write; every other write is the same when it is done twice,
-// or marked in the ledger first, durably, so that what is found on the server can be told from somebody else's doing. A
-// create may have been sent when the ledger says so, and when its intent is older than this lane.
+// The order of one model's intents is kept; one that waits (for files, for the version of another intent, for a better
+// answer) holds back what concerns the same models and nothing else; only silence stops all. Each ends in the ledger as
+// an IntentResult: done, refused, or its condition failed; that frame and the cursor are one write, fsynced at once.
+// Exactly once rests on this: a version carries the intent's uid as tag mlops.uid and is looked up by it before a
+// create that may have been sent; a promotion is decided once and kept in the ledger before its first write; every
+// other write is the same when it is done twice, or marked in the ledger first, durably, so that what is found on the
+// server can be told from somebody else's doing. A create may have been sent when the ledger says so, and when its
+// intent is older than this lane.
 //
 // One thread at a time.
 #pragma once
@@ -51,14 +52,17 @@ class RegistryLane final : public Lane {
     bool maybe_sent = false;  // so it does, or the ledger might have lost it
     int lookups_left = 0;     // before a create is sent (again)
     std::int64_t due_ms = 0, waits_since_ms = 0;
-    Backoff backoff;
-    Entry(std::uint64_t s, model::Intent i, Backoff b) : seq(s), intent(std::move(i)), backoff(b) {}
+    Backoff backoff;  // between looks at what it waits for
+    Backoff trouble;  // after answers that leave doubt
+    Entry(std::uint64_t s, model::Intent i, Backoff b, Backoff t)
+        : seq(s), intent(std::move(i)), backoff(b), trouble(t) {}
   };
   /// What a try came to.
   struct Tried {
     enum class How { settled, later, answered, local } how = How::settled;
-    Answer answer;       // answered: not ok, and no word on the intent itself
-    std::string reason;  // later
+    Answer answer;        // answered: not ok, and no word on the intent itself
+    std::string reason;   // later
+    bool looked = false;  // later: for a create that may still be at work on the server
   };
 
   // registry_lane.cc

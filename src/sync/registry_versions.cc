@@ -161,7 +161,11 @@ RegistryLane::Tried RegistryLane::make_version(Remote& remote, Entry* entry, con
     if (answer.verdict != Verdict::ok) return settle(entry, answer);
     if (found) return done(entry, made.version);
     // A create whose answer was lost may still be at work on the server.
-    if (--entry->lookups_left > 0) return later("looked for on the server");
+    if (--entry->lookups_left > 0) {
+      Tried tried = later("looked for on the server");
+      tried.looked = true;
+      return tried;
+    }
   }
   mlflow::NewVersion version = wanted;
   version.tags.emplace_back("mlops.uid", i.uid.hex());

@@ -30,8 +30,20 @@ LaneState Core::state() const {
   }
   if (working_ > 0 || !ready_.empty()) return LaneState::sending;
   if (const LaneState files = uploads_->counts().state; files != LaneState::idle) return files;
+  for (const auto& [due, entry] : delayed_) {
+    if (entry->forbidden) return LaneState::auth_blocked;
+  }
   if (!delayed_.empty()) return LaneState::waiting;
   return LaneState::idle;
+}
+
+/// What concerns the whole destination, else what a run waits for, else what files wait for.
+Status Core::trouble(const UploadCounts& files) const {
+  if (!last_error_.ok()) return last_error_;
+  for (const auto& [uid, entry] : entries_) {
+    if (!entry->waits_for.ok()) return entry->waits_for;
+  }
+  return files.error;
 }
 
 /// The cursor, where it is a place in the buffer at hand; before a lane has proved that it is: the beginning.
@@ -96,7 +108,7 @@ DestinationHealth Core::health() const {
     if (files.oldest_ms != 0) {
       health.lag_seconds = std::max(health.lag_seconds, static_cast<double>(base::now_ms() - files.oldest_ms) / 1000.0);
     }
-    health.last_error = last_error_.ok() ? files.error : last_error_;
+    health.last_error = trouble(files);
     return health;
   }
   const ledger::LiveState& live = standby_.live;
@@ -133,7 +145,7 @@ DeliverProgress Core::progress() const {
     progress.seconds_left = static_cast<double>(waiting) / points_per_second_;
   }
   if (files.waiting_files != 0) progress.seconds_left = -1;  // of bytes there is no pace
-  progress.last_error = last_error_.ok() ? files.error : last_error_;
+  progress.last_error = trouble(files);
   return progress;
 }
 
@@ -182,9 +194,9 @@ Result<std::string> Core::server_id(const base::Uid& run) const {
   if (it != entries_.end() && !it->second->seen.parked.empty()) {
     return Status(StatusCode::failed_precondition, "run " + run.hex() + " is parked: " + it->second->seen.parked);
   }
+  const Status why = last_error_.ok() && it != entries_.end() ? it->second->waits_for : last_error_;
   return Status(StatusCode::not_found, "run " + run.hex() + " has not been created on " + options_.destination.uri +
-                                           " yet" +
-                                           (last_error_.ok() ? "" : ": " + std::string(last_error_.message())));
+                                           " yet" + (why.ok() ? "" : ": " + std::string(why.message())));
 }
 
 bool Core::delivered(const base::Uid& run, std::uint64_t seq) const {
@@ -251,7 +263,7 @@ Status Core::wait_idle(Millis deadline) {
     words +=
         ", and " + std::to_string(files.waiting_files) + " files (" + std::to_string(files.waiting_bytes) + " bytes)";
   }
-  const Status& error = last_error_.ok() ? files.error : last_error_;
+  const Status error = trouble(files);
   if (!error.ok()) words += ": " + std::string(error.message());
   return Status(StatusCode::deadline_exceeded, words);
 }

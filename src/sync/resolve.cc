@@ -12,7 +12,8 @@ using mlflow::Verdict;
 
 namespace {
 
-constexpr int kLookups = 3;  // a create whose answer was lost may still be at work on the server
+constexpr int kLookups = 3;     // a create whose answer was lost may still be at work on the server
+constexpr int kQuietWaits = 5;  // for a parent, before it is said: about two seconds
 
 bool absent(const mlflow::Answer& answer) { return answer.status.code() == StatusCode::not_found; }
 
@@ -69,14 +70,21 @@ bool RunLane::parent_ready(Remote& remote, const model::RunRow& row, std::string
     return true;
   }
   if (parent.known) {
-    *out = parent.parked.empty() ? wait(parent_backoff_.next_spaced(), Answer())
+    *out = parent.parked.empty() ? wait_for_parent(row)
                                  : park("its parent run " + row.parent.hex() + " is parked: " + parent.parked);
     return false;
   }
   // Another slot's run, or one that the server made.
   mlflow::RemoteRun run;
   bool found = false;
-  Answer answer = call(0, [&] { return remote.find_run(state_.experiment_id, row.parent.hex(), &run, &found); });
+  std::string place = state_.experiment_id;
+  Answer answer;
+  if (const std::string named = shared_->experiment_of ? shared_->experiment_of(row.parent) : ""; !named.empty()) {
+    answer = find_experiment(remote, named, false, &place);
+  }
+  if (answer.verdict == Verdict::ok && !place.empty()) {
+    answer = call(0, [&] { return remote.find_run(place, row.parent.hex(), &run, &found); });
+  }
   if (answer.verdict == Verdict::ok && !found) {
     answer = call(0, [&] { return remote.get_run(row.parent.hex(), &run); });
     found = answer.verdict == Verdict::ok && !run.run_id.empty();
@@ -87,11 +95,21 @@ bool RunLane::parent_ready(Remote& remote, const model::RunRow& row, std::string
     return false;
   }
   if (!found) {
-    *out = wait(parent_backoff_.next_spaced(), Answer());
+    *out = wait_for_parent(row);
     return false;
   }
   *parent_id = run.run_id;
   return true;
+}
+
+/// A parent that is on its way too is no news; one that stays away is.
+Outcome RunLane::wait_for_parent(const model::RunRow& row) {
+  Answer answer;
+  if (parent_backoff_.tries() >= kQuietWaits) {
+    answer.status = Status(StatusCode::unavailable, "run " + row.uid.hex() + " waits for its parent run " +
+                                                        row.parent.hex() + ", which is not on the server yet");
+  }
+  return wait(parent_backoff_.next_spaced(), answer);
 }
 
 Outcome RunLane::resolve(Remote& remote, const model::RunRow& row) {
@@ -161,7 +179,9 @@ Outcome RunLane::resolve(Remote& remote, const model::RunRow& row) {
   if (!parent_ready(remote, row, &parent_id, &out)) return out;
   Pairs tags;
   for (const auto& pair : start.pairs) {
-    if (pair.first != "mlops.uid" && pair.first != "mlflow.parentRunId") tags.push_back(pair);
+    // A parent that only the server knows is named by the program's tag alone.
+    const bool replaced = pair.first == "mlops.uid" || (pair.first == "mlflow.parentRunId" && !parent_id.empty());
+    if (!replaced) tags.push_back(pair);
   }
   tags.emplace_back("mlops.uid", uid);
   if (!parent_id.empty()) tags.emplace_back("mlflow.parentRunId", parent_id);

@@ -65,6 +65,7 @@ class RunLane final : public Lane {
   // resolve.cc
   Outcome resolve(Remote& remote, const model::RunRow& row);
   Answer find_experiment(Remote& remote, const std::string& name, bool may_create, std::string* id);
+  Outcome wait_for_parent(const model::RunRow& row);
   bool parent_ready(Remote& remote, const model::RunRow& row, std::string* parent_id, Outcome* out);
   void adopt(const mlflow::RemoteRun& run, const model::RunRow& row);
   Answer prove(Remote& remote, const model::RunRow& row);
@@ -75,6 +76,7 @@ class RunLane final : public Lane {
   Answer send_some(Remote& remote, const std::vector<std::size_t>& which, std::string_view tag_key,
                    std::string_view tag_value);
   Answer split_points(Remote& remote, const std::vector<std::size_t>& which, std::size_t most);
+  Answer leave_out_known(Remote& remote, std::vector<std::size_t>* which);
   Answer prove_point(Remote& remote, std::size_t index);
   Answer send_params(Remote& remote, std::vector<Text> params, bool reread);
   Answer send_tags(Remote& remote, std::vector<Text> tags);

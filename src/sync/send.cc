@@ -137,6 +137,8 @@ RunLane::Answer RunLane::send_points(Remote& remote) {
   } else {
     std::vector<std::size_t> all(n);
     for (std::size_t i = 0; i < n; ++i) all[i] = i;
+    if (server.store_type == "FileStore") answer = leave_out_known(remote, &all);
+    if (answer.verdict != Verdict::ok) return answer;
     answer = split_points(remote, all, server.whole_resend_ok ? n : model::kResendPoints);
   }
   if (answer.verdict != Verdict::ok) return answer;
@@ -144,6 +146,29 @@ RunLane::Answer RunLane::send_points(Remote& remote) {
   answer = call(0, [&] { return remote.set_tags(state_.server_id, Pairs{{shared_->watermark_key, value}}); });
   MLOPS_POINT("sync.after_watermark");
   return answer;
+}
+
+/// A server that appends what is repeated: what it has of these is not sent.
+RunLane::Answer RunLane::leave_out_known(Remote& remote, std::vector<std::size_t>* which) {
+  histories_.clear();
+  for (const std::size_t index : *which) {
+    const std::string key(window_.points[index].key);
+    if (histories_.count(key) != 0) continue;
+    Answer answer = call(0, [&] { return remote.metric_history(state_.server_id, key, &histories_[key]); });
+    if (answer.verdict != Verdict::ok) return answer;
+  }
+  std::erase_if(*which, [this](std::size_t index) {
+    const MetricPoint& p = window_.points[index];
+    std::vector<model::Point>& there = histories_.at(std::string(p.key));
+    const auto same = std::find_if(there.begin(), there.end(),
+                                   [&p](const model::Point& point) { return model::same_on_server(point, p.point); });
+    if (same == there.end()) return false;
+    *same = there.back();  // it stands for one of ours
+    there.pop_back();
+    return true;
+  });
+  histories_.clear();
+  return Answer();
 }
 
 /// In parts of at most `most` points, each NaN alone where the server cannot take one twice.

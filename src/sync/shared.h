@@ -63,6 +63,7 @@ struct Shared {
 
   std::atomic<std::size_t> body_cap{model::kBodyBytes};
   std::atomic<std::uint64_t> requests{0}, retries{0};
+  std::atomic<std::uint64_t> good{0};  // requests that came back well, but for the handshake's
   /// Whether the server has logged models, as it answered: 0 not asked yet, 1 yes, -1 no. Asked again after each probe.
   std::atomic<int> logged_models{0};
 

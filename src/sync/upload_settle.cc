@@ -181,6 +181,12 @@ void Uploads::settle_resolve(RunFiles* files, Job* job) {
     case Verdict::throttled:
       return close_gate(job->gate, LaneState::waiting, job->answer);
     case Verdict::auth:
+      if (job->answer.http_status == 403) {  // perhaps this run's alone; what else is wrong, the lanes find out
+        if (const auto gate = gates_.find(job->gate); gate != gates_.end()) gate->second.tried = false;
+        files->until = base::steady_ms() + kSlowMs;
+        local_error_ = job->answer.status;
+        return;
+      }
       return close_gate(job->gate, LaneState::auth_blocked, job->answer);
     default:
       return close_gate(job->gate, LaneState::offline, job->answer);

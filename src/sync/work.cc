@@ -14,16 +14,24 @@ using mlflow::Verdict;
 
 namespace {
 
-constexpr int kDoubtfulMost = 3;  // answers of unknown fate in a row before the whole destination is doubted
-constexpr int kReadBacks = 3;     // server ids tried before another server is suspected
+constexpr int kDoubtfulMost = 3;        // answers of unknown fate in a row before the whole destination is doubted
+constexpr std::size_t kReadBacks = 20;  // server ids tried before another server is suspected
 constexpr std::int64_t kSlowMs = 30'000;
-constexpr std::size_t kReadAhead = 8;  // lanes in line that keep what they read ahead: half a megabyte each
-constexpr int kTurn = 8;               // windows that a lane sends at once where more are in line
+constexpr std::size_t kForbiddenMost = 3;  // lanes refused with 403 in a row before the credentials are doubted
+constexpr std::size_t kReadAhead = 8;      // lanes in line that keep what they read ahead: half a megabyte each
+constexpr int kTurn = 8;                   // windows that a lane sends at once where more are in line
+
+/// With basic-auth the word on one run or experiment, elsewhere on the credentials.
+bool forbidden(const Answer& answer) { return answer.verdict == Verdict::auth && answer.http_status == 403; }
 
 }  // namespace
 
 void Core::note_error(const Status& status) {
   last_error_ = status;
+  say_error(status);
+}
+
+void Core::say_error(const Status& status) const {
   const std::string words(status.message()), &uri = options_.destination.uri;
   const bool named = words.find(uri) != std::string::npos;
   base::log(options_.says_trouble ? base::LogLevel::warn : base::LogLevel::info, (named ? "" : uri + ": ") + words);
@@ -33,6 +41,7 @@ void Core::close_gate(Gate gate, const Answer& answer, std::int64_t now) {
   if (gate_ == Gate::open) gate_backoff_.reset();
   gate_ = gate;
   gate_tried_ = false;
+  good_when_closed_ = shared_.good.load();
   std::int64_t pause = gate_backoff_.next(answer.retry_after_ms);
   // A person must act: slowly, but not so slowly that good credentials are noticed late.
   if (gate == Gate::auth || gate == Gate::parked) {
@@ -77,8 +86,11 @@ Answer Core::handshake(Lock& lock, Remote& remote) {
   const bool contact = contact_due_;
   std::vector<std::string> ids;
   if (contact) {
-    for (const auto& [uid, entry] : entries_) {
-      if (!entry->seen.server_id.empty() && ids.size() < kReadBacks) ids.push_back(entry->seen.server_id);
+    for (const bool ended : {false, true}) {  // what goes on is hardly ever purged
+      for (const auto& [uid, entry] : entries_) {
+        if (ids.size() == kReadBacks) break;
+        if (entry->seen.ended == ended && !entry->seen.server_id.empty()) ids.push_back(entry->seen.server_id);
+      }
     }
   }
   lock.unlock();
@@ -108,6 +120,7 @@ Answer Core::handshake(Lock& lock, Remote& remote) {
         ++absent;
         continue;
       }
+      if (forbidden(read)) continue;  // of this run; a user who sees nothing at all is told from it by what lanes get
       answer = read;
       break;
     }
@@ -212,6 +225,27 @@ void Core::take_turns(Entry* entry) {
   }
 }
 
+/// Whether a 403 is this lane's own trouble: the credentials have done something since the gate was closed (or since
+/// the beginning), and few other lanes were turned away since they last did.
+bool Core::only_here(const Entry& entry) {
+  const std::uint64_t good = shared_.good.load();
+  if (good != good_when_forbidden_) forbidden_.clear();
+  good_when_forbidden_ = good;
+  forbidden_.insert(entry.seen.run);
+  return good != good_when_closed_ && forbidden_.size() < kForbiddenMost;
+}
+
+/// Slowly: somebody must give the user more rights.
+void Core::hold_back(Entry* entry, const Answer& answer, std::int64_t now, bool said) {
+  entry->forbidden = true;
+  entry->waits_for =
+      Status(answer.status.code(), "run " + entry->seen.run.hex() + ": " + std::string(answer.status.message()));
+  if (!said) say_error(entry->waits_for);
+  concurrency_.trouble(now, false);
+  entry->lane->release();
+  delay(entry, now + kSlowMs);
+}
+
 void Core::run_lane(Lock& lock, Entry* entry, Remote& remote, int index) {
   entry->queued = false;
   entry->running = true;
@@ -240,6 +274,9 @@ void Core::run_lane(Lock& lock, Entry* entry, Remote& remote, int index) {
   entry->seen = lane.state();
   entry->retries = lane.retries();
   entry->oldest_ms = lane.oldest_ms();
+  const bool said = std::exchange(entry->forbidden, false);
+  entry->waits_for =
+      outcome.step == Step::wait && outcome.answer.verdict == Verdict::ok ? outcome.answer.status : Status();
   if (stopping_) return;
   switch (outcome.step) {
     case Step::more:
@@ -278,13 +315,22 @@ void Core::run_lane(Lock& lock, Entry* entry, Remote& remote, int index) {
       lane.release();
       break;
     case Step::blocked: {
-      ready_.push_front(entry);  // its turn is not used up
-      entry->queued = true;
       const Verdict verdict = outcome.answer.verdict;
       if (verdict == Verdict::auth) {
         std::unique_ptr<Remote>& slot = remotes_[static_cast<std::size_t>(index)];
         bytes_before_ += slot->bytes_sent();
         slot.reset();
+      }
+      if (forbidden(outcome.answer) && only_here(*entry)) {
+        open_gate();
+        hold_back(entry, outcome.answer, now, said);
+        break;
+      }
+      if (forbidden(outcome.answer)) {
+        make_ready(entry);  // another one may be let in
+      } else {
+        ready_.push_front(entry);  // its turn is not used up
+        entry->queued = true;
       }
       close_gate(verdict == Verdict::auth        ? Gate::auth
                  : verdict == Verdict::throttled ? Gate::waiting

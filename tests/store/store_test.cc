@@ -287,6 +287,66 @@ TEST(Proxied, PathsAreEncodedAndRefusedBeforeTheyAreSent) {
   EXPECT_EQ(server.seen().size(), 1u);
 }
 
+// An experiment's artifact root is what somebody wrote there.
+TEST(Proxied, CredentialsGoToTheTrackingServerOnly) {
+  const auto says = [](int, const Seen&) { return Act{Act::answer, http_answer(200, R"({"files":[]})")}; };
+  Loopback tracking(says), other(says);
+  const std::string service = "/api/2.0/mlflow-artifacts/artifacts/a", authority = other.uri().substr(7),
+                    port = other.uri().substr(other.uri().rfind(':'));
+  for (const bool bearer : {false, true}) {
+    Place place;
+    place.tracking_uri = tracking.uri();
+    int asked = 0;
+    if (bearer) {
+      place.credentials.token_callback = [&asked] {
+        ++asked;
+        return "sekrit";
+      };
+    } else {
+      place.credentials.username = "ann";
+      place.credentials.password = "sekrit";
+    }
+    const auto list = [&](const std::string& root) {
+      place.artifact_uri = root;
+      auto opened = open(place, env);
+      EXPECT_TRUE(opened.ok()) << opened.status().to_string();
+      std::vector<Entry> entries;
+      EXPECT_TRUE((*opened)->list("", &entries).ok()) << root;
+    };
+    for (const std::string& mine :
+         {std::string("mlflow-artifacts:/a"), "mlflow-artifacts://" + tracking.uri().substr(7) + "/a",
+          tracking.uri() + service}) {
+      list(mine);
+      EXPECT_NE(tracking.seen().back().head.find("Authorization: "), std::string::npos) << mine;
+    }
+    const int before = asked;
+    for (const std::string& theirs : {"mlflow-artifacts://" + authority + "/a", other.uri() + service,
+                                      "mlflow-artifacts://localhost" + port + "/a"}) {
+      list(theirs);
+      EXPECT_EQ(other.seen().back().head.find("uthorization"), std::string::npos) << theirs;
+    }
+    EXPECT_EQ(asked, before);
+    place.tracking_uri = "https" + other.uri().substr(4);  // the same host and port, in clear
+    list(other.uri() + service);
+    EXPECT_EQ(other.seen().back().head.find("uthorization"), std::string::npos);
+  }
+}
+
+TEST(Proxied, AStrangerWhoAsksForCredentialsIsNamed) {
+  Loopback tracking([](int, const Seen&) { return Act{Act::answer, http_answer(200, "{}")}; });
+  Loopback other(
+      [](int, const Seen&) { return Act{Act::answer, "HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n"}; });
+  auto to = open_at("mlflow-artifacts://" + other.uri().substr(7) + "/a", tracking.uri());
+  const File file("hello");
+  const Answer answer = to->put("x", file.body(), {});
+  EXPECT_EQ(answer.verdict, Verdict::auth);
+  EXPECT_EQ(
+      answer.status.message(),
+      "x: HTTP 401: " + other.uri().substr(7) +
+          " asks for credentials, and these are only sent to the tracking server. Give the experiment an artifact "
+          "root that is served there (mlflow-artifacts:/)");
+}
+
 std::string md5_etag(const std::string& bytes) {
   base::Digest digest(base::Digest::Kind::md5);
   digest.update(bytes);

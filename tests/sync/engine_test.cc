@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <thread>
 
@@ -143,6 +144,26 @@ TEST(Engine, ParksWhenAnotherServerIsBehindTheUri) {
   EXPECT_EQ(rig.last.delivered, 30u);
 }
 
+TEST(Engine, RunsThatWerePurgedOnTheServerAreNoOtherServer) {
+  Rig rig(Server::Age::v3_17);
+  constexpr int kPurged = 15;
+  for (int n = 1; n <= kPurged; ++n) rig.buffer->write(uid(n)).start("e", "old").end(RunStatus::finished, 1);
+  ASSERT_TRUE(rig.deliver().ok());
+  rig.buffer->write(uid(100)).start("e", "kept").end(RunStatus::finished, 1);
+  ASSERT_TRUE(rig.deliver().ok());
+  std::erase_if(rig.server.runs, [](const auto& run) { return run.second.name == "old"; });
+  rig.buffer->write(uid(101)).start("e", "n").points(series("a", 0, 10));
+  ASSERT_TRUE(rig.deliver().ok());
+  EXPECT_EQ(rig.last.delivered, 10u);
+  // One that goes on is asked first, and that is all.
+  const std::size_t before = rig.server.calls().size();
+  ASSERT_TRUE(rig.deliver().ok());
+  rig.buffer->write(uid(102)).start("e", "n").points(series("a", 0, 10));
+  ASSERT_TRUE(rig.deliver().ok());
+  const std::vector<std::string> calls = rig.server.calls();
+  EXPECT_EQ(std::count(calls.begin() + static_cast<std::ptrdiff_t>(before), calls.end(), "get_run"), 1);
+}
+
 TEST(Engine, WaitsForCredentialsAndGoesOn) {
   Rig rig(Server::Age::v3_17);
   rig.buffer->write(uid(1)).start("e", "n").points(series("a", 0, 10));
@@ -154,6 +175,73 @@ TEST(Engine, WaitsForCredentialsAndGoesOn) {
   ASSERT_TRUE(engine->wait_idle(Millis(5'000)).ok());
   EXPECT_EQ(engine->health().delivered, 10u);
   EXPECT_TRUE(engine->health().last_error.ok());
+}
+
+// Basic-auth's 403 is the word on one run or experiment.
+TEST(Engine, OneForbiddenRunHoldsBackNoOther) {
+  for (bool first : {false, true}) {  // nothing was delivered with these credentials before it
+    Rig rig(Server::Age::v3_17);
+    rig.server.experiments = {{"theirs", "1"}, {"ours", "2"}};
+    rig.server.denied = {"1"};
+    if (!first) {
+      rig.buffer->write(uid(9)).start("ours", "before").points(series("a", 0, 10));
+      ASSERT_TRUE(rig.deliver().ok());
+    }
+    rig.buffer->write(uid(1)).start("theirs", "forbidden").points(series("a", 0, 10));
+    for (int n = 2; n <= 6; ++n) rig.buffer->write(uid(n)).start("ours", "n").points(series("a", 0, 10));
+    std::unique_ptr<Engine> engine = rig.start();
+    ASSERT_TRUE(until([&] { return engine->health().delivered == (first ? 50u : 60u); }));
+    ASSERT_TRUE(until([&] { return engine->health().state == LaneState::auth_blocked; }));
+    EXPECT_EQ(engine->health().last_error.message(), "run " + uid(1).hex() + ": Permission denied");
+    const std::uint64_t requests = rig.server.requests();
+    rig.buffer->write(uid(2)).points(series("a", 10, 20));
+    ++rig.durable;
+    engine->wake();
+    ASSERT_TRUE(until([&] { return engine->health().delivered == (first ? 60u : 70u); }));
+    EXPECT_LT(rig.server.requests() - requests, 5u) << "no other one is slower for it";
+    rig.server.allow();
+    engine->retry_now();
+    ASSERT_TRUE(engine->wait_idle(Millis(5'000)).ok());
+    EXPECT_TRUE(engine->health().last_error.ok());
+  }
+}
+
+// Elsewhere a 403 is what a bad token gets.
+TEST(Engine, WhereEverythingIsForbiddenTheCredentialsAreBad) {
+  Rig rig(Server::Age::v3_17);
+  for (int n = 1; n <= 6; ++n) rig.buffer->write(uid(n)).start("e", "n").points(series("a", 0, 10));
+  std::unique_ptr<Engine> engine = rig.start();
+  ASSERT_TRUE(engine->wait_idle(Millis(5'000)).ok());
+  rig.server.always(Fault::forbidden);  // it was good until now
+  for (int n = 1; n <= 6; ++n) rig.buffer->write(uid(n)).points(series("a", 10, 20));
+  ++rig.durable;
+  engine->wake();
+  ASSERT_TRUE(until([&] { return engine->health().state == LaneState::auth_blocked; }));
+  ASSERT_TRUE(until([&] { return engine->health().last_error.message() == "Permission denied"; }))
+      << "of them all, not of a run";
+  rig.server.always(Fault::none);
+  engine->retry_now();
+  ASSERT_TRUE(engine->wait_idle(Millis(5'000)).ok());
+  EXPECT_EQ(engine->health().delivered, 120u);
+  engine->stop(Millis(1'000));
+  Rig fresh(Server::Age::v3_17);
+  fresh.buffer->write(uid(1)).start("e", "n").points(series("a", 0, 10));
+  fresh.server.always(Fault::forbidden);
+  engine = fresh.start();
+  ASSERT_TRUE(until([&] { return engine->health().state == LaneState::auth_blocked; }));
+  fresh.server.always(Fault::none);
+  ASSERT_TRUE(engine->wait_idle(Millis(5'000)).ok());
+}
+
+TEST(Engine, AForbiddenRunSaysNothingOfTheServerBehindTheUri) {
+  Rig rig(Server::Age::v3_17);
+  rig.buffer->write(uid(1)).start("e", "n").points(series("a", 0, 10));
+  ASSERT_TRUE(rig.deliver().ok());
+  rig.server.denied.insert(rig.server.runs.begin()->first);
+  rig.buffer->write(uid(2)).start("e", "n").points(series("a", 0, 10));
+  std::unique_ptr<Engine> engine = rig.start();
+  ASSERT_TRUE(until([&] { return engine->health().delivered == 20; }));
+  engine->stop(Millis(1'000));
 }
 
 TEST(Engine, KeepsTryingWhileTheServerIsAway) {
@@ -244,6 +332,39 @@ TEST(Engine, AnUnresolvedParentHoldsBackOnlyItsChildren) {
       EXPECT_EQ(run.tags.at("mlflow.parentRunId"), parent);
     }
   }
+}
+
+// It is another slot's, which delivers for itself.
+TEST(Engine, AParentOfAnotherSlotAndExperimentIsFound) {
+  Rig rig(Server::Age::v3_17);
+  rig.buffer->write(uid(1)).start("e", "child", {}, uid(9)).points(series("a", 0, 5));
+  EngineOptions options = rig.options();
+  options.experiment_of = [](const base::Uid& run) { return run == uid(9) ? "others" : ""; };
+  std::unique_ptr<Engine> engine = rig.start(std::move(options));
+  ASSERT_TRUE(until([&] { return !engine->health().last_error.ok(); }));
+  EXPECT_EQ(engine->health().last_error.message(),
+            "run " + uid(1).hex() + " waits for its parent run " + uid(9).hex() + ", which is not on the server yet");
+  ServerRun parent;
+  parent.id = "theirs";
+  parent.experiment = "77";
+  parent.tags["mlops.uid"] = uid(9).hex();
+  rig.server.add(parent, "others");
+  ASSERT_TRUE(engine->wait_idle(Millis(5'000)).ok());
+  EXPECT_TRUE(engine->health().last_error.ok());
+  engine->stop(Millis(1'000));
+  ASSERT_EQ(rig.server.runs.size(), 2u);
+  for (const auto& [id, run] : rig.server.runs) {
+    if (run.name == "child") {
+      EXPECT_EQ(run.tags.at("mlflow.parentRunId"), "theirs");
+    }
+  }
+}
+
+TEST(Engine, AParentThatOnlyTheServerKnowsIsKept) {
+  Rig rig(Server::Age::v3_17);
+  rig.buffer->write(uid(1)).start("e", "child", {{"mlflow.parentRunId", "theirs"}}).points(series("a", 0, 5));
+  ASSERT_TRUE(rig.deliver().ok());
+  EXPECT_EQ(rig.server.runs.begin()->second.tags.at("mlflow.parentRunId"), "theirs");
 }
 
 TEST(Engine, TheLeaseIsAskedBeforeEachRequest) {

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/base.h"
 #include "mlflow/registry.h"
 
 namespace mlops::sync::fake {
@@ -28,7 +29,11 @@ struct FakeModel {
 
 struct FakeModels {
   std::map<std::string, FakeModel> all;
-  bool forbidden = false;                              // this user may not write here: 403
+  bool forbidden = false;             // this user may not write here: 403
+  std::string sick;                   // a model whose versions cannot be made,
+  int sick_status = 500;              // and what is said instead
+  std::int64_t commits_after_ms = 0;  // the next version is made so much later, without an answer
+  std::vector<std::pair<std::int64_t, mlflow::NewVersion>> late;  // those, and when
   std::map<std::string, std::function<void()>> after;  // once, when a write of that name is done: somebody else's
 
   std::string dump() const {
@@ -129,6 +134,9 @@ class FakeRegistry final : public mlflow::Registry {
   Answer find_version(std::string_view name, std::string_view uid, mlflow::RemoteVersion* out, bool* found) override {
     return exchange_("find_version", [&] {
       *found = false;
+      std::erase_if(m_->late, [&](const auto& late) {
+        return late.first <= base::steady_ms() && create(late.second, out).verdict == Verdict::ok;
+      });
       FakeModel* m = model(name);
       if (m == nullptr) return Answer();
       for (const auto& [n, v] : m->versions) {
@@ -146,17 +154,10 @@ class FakeRegistry final : public mlflow::Registry {
   }
   Answer create_version(const mlflow::NewVersion& v, mlflow::RemoteVersion* out) override {
     return write("create_version", [&] {
-      FakeModel* m = model(v.name);
-      if (m == nullptr) return gone();
-      const int n = ++m->newest;
-      FakeVersion& made = m->versions[n];
-      made.source = v.source;
-      made.run_id = v.run_id;
-      made.model_id = v.model_id;
-      made.description = v.description;
-      for (const auto& [key, value] : v.tags) made.tags[key] = value;
-      show(v.name, n, out);
-      return Answer();
+      if (v.name == m_->sick) return say(Verdict::ambiguous, StatusCode::unavailable, m_->sick_status, "sick");
+      if (m_->commits_after_ms == 0) return create(v, out);
+      m_->late.emplace_back(base::steady_ms() + std::exchange(m_->commits_after_ms, 0), v);
+      return say(Verdict::ambiguous, StatusCode::unavailable, 0, "connection reset");
     });
   }
   Answer update_version(std::string_view name, std::string_view number, std::string_view description) override {
@@ -182,6 +183,19 @@ class FakeRegistry final : public mlflow::Registry {
   Answer download_uri(std::string_view, std::string_view, std::string*) override { return gone(); }
 
  private:
+  Answer create(const mlflow::NewVersion& v, mlflow::RemoteVersion* out) {
+    FakeModel* m = model(v.name);
+    if (m == nullptr) return gone();
+    const int n = ++m->newest;
+    FakeVersion& made = m->versions[n];
+    made.source = v.source;
+    made.run_id = v.run_id;
+    made.model_id = v.model_id;
+    made.description = v.description;
+    for (const auto& [key, value] : v.tags) made.tags[key] = value;
+    show(v.name, n, out);
+    return Answer();
+  }
   static Answer say(Verdict verdict, StatusCode code, int http, std::string words) {
     Answer a;
     a.verdict = verdict;

@@ -32,6 +32,7 @@ enum class Fault {
   unauthorized,   // 401
   kill_before,    // the process dies before the request
   kill_after,     // the process dies after it was executed
+  forbidden,      // 403
 };
 
 inline Answer answer(Verdict verdict, StatusCode code, int http, std::string words) {
@@ -48,6 +49,8 @@ inline Answer duplicate() {
   return answer(Verdict::duplicate, StatusCode::already_exists, 400, "UNIQUE constraint failed: metrics");
 }
 inline Answer gone() { return answer(Verdict::run_gone, StatusCode::not_found, 404, "no such run"); }
+
+inline Answer no_permission() { return answer(Verdict::auth, StatusCode::permission_denied, 403, "Permission denied"); }
 
 /// The server's key of a point.
 using Stored = std::tuple<std::string, std::int64_t, std::int64_t, double, bool>;
@@ -77,6 +80,20 @@ class Server {
     std::lock_guard<std::mutex> lock(mu_);
     always_ = fault;
   }
+  /// A run of another client's, while engines run.
+  void add(const ServerRun& run, const std::string& experiment) {
+    std::lock_guard<std::mutex> lock(mu_);
+    runs[run.id] = run;
+    experiments[experiment] = run.experiment;
+  }
+  void heal() {
+    std::lock_guard<std::mutex> lock(mu_);
+    models.sick.clear();
+  }
+  void allow() {
+    std::lock_guard<std::mutex> lock(mu_);
+    denied.clear();
+  }
   std::function<void()> on_kill;
   std::uint64_t requests() const {
     std::lock_guard<std::mutex> lock(mu_);
@@ -93,6 +110,10 @@ class Server {
   std::map<std::string, std::string> experiments;  // name -> id
   std::size_t largest_batch = 0;
   std::size_t refused_batches = 0;  // of several points, as duplicates: a resend in a form this server cannot take
+
+  bool file_store = false;  // appends what is repeated
+  std::size_t repeated = 0;
+  std::set<std::string> denied;  // ids of experiments and runs that this user may not use: 403
 
   std::string artifact_root = "fake:/";
   FakeModels models;  // fake_registry.h
@@ -168,6 +189,8 @@ class Server {
       }
       case Fault::unauthorized:
         return answer(Verdict::auth, StatusCode::permission_denied, 401, "credentials");
+      case Fault::forbidden:
+        return no_permission();
       case Fault::kill_before:
         return kill();
       case Fault::kill_after:
@@ -189,6 +212,10 @@ class Server {
       run.points.insert(rows.begin(), rows.end());
       return true;
     };
+    if (file_store) {
+      for (const Stored& row : all) repeated += run.points.insert(row).second ? 0 : 1;
+      return Answer();
+    }
     if (age_ == Age::v3_17) {
       run.points.insert(all.begin(), all.end());
       return Answer();
@@ -234,6 +261,10 @@ class Client : public Remote {
     return s_->exchange(epoch_, "probe", [&] {
       out->whole_resend_ok = s_->age_ != Server::Age::v2_22;
       out->nan_resend_ok = s_->age_ == Server::Age::v3_17;
+      if (s_->file_store) {
+        out->store_type = "FileStore";
+        out->whole_resend_ok = out->nan_resend_ok = false;
+      }
       return Answer();
     });
   }
@@ -269,6 +300,7 @@ class Client : public Remote {
   }
   Answer create_run(std::string_view experiment, const model::Op& start, const Pairs& tags, std::string* id) override {
     return s_->exchange(epoch_, "create_run", [&] {
+      if (s_->denied.count(std::string(experiment)) != 0) return no_permission();
       ServerRun run;
       run.id = "r" + std::to_string(s_->runs.size() + 100);
       run.experiment = std::string(experiment);
@@ -281,6 +313,7 @@ class Client : public Remote {
   }
   Answer get_run(std::string_view id, mlflow::RemoteRun* out) override {
     return s_->exchange(epoch_, "get_run", [&] {
+      if (s_->denied.count(std::string(id)) != 0) return no_permission();
       auto it = s_->runs.find(std::string(id));
       if (it == s_->runs.end()) return gone();
       show(it->second, out);
@@ -290,6 +323,7 @@ class Client : public Remote {
   Answer log_metrics(std::string_view id, const mlflow::MetricPoint* points, std::size_t n, std::string_view tag_key,
                      std::string_view tag_value) override {
     return s_->exchange(epoch_, "log_metrics", [&] {
+      if (s_->denied.count(std::string(id)) != 0) return no_permission();
       ServerRun* run = writable(id);
       if (run == nullptr) return gone();
       s_->largest_batch = std::max(s_->largest_batch, n);

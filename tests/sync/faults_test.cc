@@ -72,5 +72,30 @@ std::vector<Case> cases() {
 
 INSTANTIATE_TEST_SUITE_P(Faults, AtEachRequest, testing::ValuesIn(cases()), words);
 
+// A server that appends what is repeated gets nothing twice: the histories are read back first.
+TEST(FileStore, GetsNoPointTwiceWhateverFails) {
+  std::uint64_t requests = 1;  // as many as an undisturbed delivery takes
+  for (const Fault fault :
+       {Fault::none, Fault::response_lost, Fault::half_done, Fault::kill_before, Fault::kill_after}) {
+    for (std::uint64_t index = 0; index < requests; ++index) {
+      SCOPED_TRACE("fault " + std::to_string(static_cast<int>(fault)) + " at request " + std::to_string(index));
+      Rig rig(Server::Age::v3_17);
+      rig.server.file_store = true;
+      const std::uint64_t points = write_scenario(rig.buffer.get());
+      rig.fault_at(index, fault);
+      ASSERT_TRUE(rig.deliver().ok());
+      std::size_t stored = 0;
+      for (const auto& [id, run] : rig.server.runs) stored += run.points.size();
+      ASSERT_EQ(stored, points);
+      ASSERT_EQ(rig.server.repeated, 0u);
+      ASSERT_EQ(rig.last.delivered, points);
+      if (fault == Fault::none) {
+        requests = rig.server.requests();
+        break;
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace mlops::sync::fake

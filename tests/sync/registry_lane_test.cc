@@ -1,6 +1,8 @@
 // Registry intents: in order, exactly once whatever fails, conditions kept, one refused intent holds back nobody else.
 #include <gtest/gtest.h>
 
+#include <thread>
+
 #include "fake_store.h"
 #include "model/intent.h"
 #include "rig.h"
@@ -276,6 +278,48 @@ TEST(RegistryLane, OneRefusedHoldsBackWhatDependsOnItOnly) {
   EXPECT_EQ(all[uid(11)].code, static_cast<int>(StatusCode::failed_precondition));
   EXPECT_EQ(all[uid(12)].state, State::done);
   EXPECT_EQ(all[uid(12)].version, "1");
+}
+
+TEST(RegistryLane, OneThatGetsNoGoodAnswerHoldsBackItsModelOnly) {
+  for (const int status : {500, 502, 200}) {
+    Rig rig(Server::Age::v3_17);
+    rig.server.models.sick = "sick";
+    rig.server.models.sick_status = status;
+    put(&rig, version(10, "sick", "s3://b/x"));
+    put(&rig, alias(11, Verb::set_alias, "sick", "champion", of(10)));
+    put(&rig, version(12, "well", "s3://b/y"));
+    put(&rig, alias(13, Verb::set_alias, "well", "champion", of(12)));
+    std::unique_ptr<Engine> engine = rig.start();
+    const std::int64_t end = base::steady_ms() + 10'000;
+    while (!engine->intent(uid(13)) && base::steady_ms() < end) std::this_thread::sleep_for(Millis(2));
+    auto all = results(&rig);
+    EXPECT_EQ(all[uid(12)].state, State::done) << status;
+    EXPECT_EQ(all[uid(13)].state, State::done) << status;
+    EXPECT_EQ(all.count(uid(11)), 0u) << "in order";
+    EXPECT_FALSE(engine->wait_idle(Millis(10)).ok());
+    rig.server.heal();
+    ASSERT_TRUE(engine->wait_idle(Millis(10'000)).ok());
+    EXPECT_EQ(results(&rig)[uid(11)].state, State::done);
+    EXPECT_EQ(rig.server.models.all.at("sick").versions.size(), 1u);
+  }
+}
+
+// The answer is lost while the server is still at it.
+TEST(RegistryLane, AVersionThatIsCommittedLateIsWaitedFor) {
+  Rig rig(Server::Age::v3_17);
+  put(&rig, intent(9, Verb::create_model, "m"));
+  ASSERT_TRUE(rig.deliver().ok());
+  rig.server.models.commits_after_ms = 500;
+  EngineOptions options = rig.options();
+  options.backoff_first = Millis(200);  // at least 100 + 200 + 400 ms
+  options.backoff_most = Millis(10'000);
+  std::unique_ptr<Engine> engine = rig.start(std::move(options));
+  put(&rig, version(10, "m", "s3://b/x"));
+  ++rig.durable;
+  engine->wake();
+  ASSERT_TRUE(engine->wait_idle(Millis(30'000)).ok());
+  EXPECT_EQ(rig.server.models.all.at("m").versions.size(), 1u);
+  EXPECT_TRUE(rig.server.models.late.empty());
 }
 
 TEST(RegistryLane, OfTwoWhoMoveAnAliasAtOnceTheOneThatWasOverwrittenSaysSo) {
