@@ -37,6 +37,8 @@ const std::vector<Variable>& environment_variables() {
       {"MLOPS_JOURNAL",
        "a folder of this node for journals, instead of the root (or, on network file systems, of TMPDIR)"},
       {"MLOPS_NETWORK_FS", "1: the root is on a network file system, 0: it is not; else its kind decides"},
+      {"MLOPS_ARTIFACT_HOSTS",
+       "hosts that get the tracking server's credentials for artifacts, too: host or host:port, with commas"},
       {"MLOPS_LEASE_MS", "how long another node may be silent before it is given up, 60000 unless set"},
       {"MLOPS_EXIT_DEADLINE_MS", "longest time a process's exit waits for delivery"},
       {"MLOPS_LOG", "off, error, warn, info or debug: what the library says on stderr"},

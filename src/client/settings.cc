@@ -150,6 +150,8 @@ class Teller {
         std::to_string(o.system_metrics.samples_before_logging));
     add("system_metrics.node_id", !given.node_id.empty(), "MLFLOW_SYSTEM_METRICS_NODE_ID", environment_.system_node_id,
         o.system_metrics.node_id);
+    add("artifact_hosts", false, "MLOPS_ARTIFACT_HOSTS", variable("MLOPS_ARTIFACT_HOSTS"),
+        variable("MLOPS_ARTIFACT_HOSTS"));
     add("log", false, "MLOPS_LOG", variable("MLOPS_LOG"),
         variable("MLOPS_LOG").empty() ? "warn" : variable("MLOPS_LOG"));
   }

@@ -72,6 +72,8 @@ class Starter {
       return Status(StatusCode::invalid_argument,
                     "RunOptions: at most one of resume_id, resume_name, attach_id and per_job may be set");
     }
+    const bool named = env.attach_run.empty() && !env.run_id.empty() && options_.resume_id == env.run_id;
+    if (named) session_->env_run_taken = true;  // by its id
     if (ways == 0 && options_.parent_id.empty() && !(env.run_id.empty() && env.attach_run.empty()) &&
         !session_->env_run_taken.exchange(true)) {
       if (env.attach_run == "job") {
@@ -357,6 +359,18 @@ class Starter {
     return begin(open->core, open->uid, open->start_number, Role::joined, name, params, false);
   }
 
+  // MLflow's tag for the parent is the option in other words; the option wins.
+  void take_parent_tag() {
+    for (auto tag = options_.tags.begin(); tag != options_.tags.end();) {
+      if (tag->first != kParentTag) {
+        ++tag;
+        continue;
+      }
+      if (options_.parent_id.empty()) options_.parent_id = std::move(tag->second);
+      tag = options_.tags.erase(tag);
+    }
+  }
+
   // The parent as our uid, or, for a run this root does not know, as the tag MLflow's user interface reads.
   void find_parent(Uid* parent, Pairs* tags) const {
     const std::string& id = options_.parent_id;
@@ -440,6 +454,7 @@ class Starter {
     op.key = experiment_;
     op.value = state->name();
     if (role == Role::owner) {
+      if (fresh) take_parent_tag();
       op.kind = model::OpKind::run_start;
       op.number = start_number;
       op.pairs = start_tags(fresh);

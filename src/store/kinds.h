@@ -18,10 +18,11 @@ Status check_mlflow_path(std::string_view path);
 /// %41 as A; what is no two hex digits behind a % stays.
 std::string unescape(std::string_view text);
 
-/// `base`: of the server that serves artifacts, which gets credentials only where it is the tracking server; `root`:
-/// below it, decoded, without slashes at its ends; `ca_file`: for presigned URLs.
+/// `base`: of the server that serves artifacts, which gets credentials only where it is the tracking server, or one
+/// that MLOPS_ARTIFACT_HOSTS names (host or host:port, with commas); `root`: below it, decoded, without slashes at its
+/// ends.
 Result<std::unique_ptr<Store>> open_proxied(const Place& place, const std::string& base, std::string root,
-                                            std::string ca_file);
+                                            const http::Env& env);
 /// `prefix`: of all keys, without slashes at its ends; may be empty.
 Result<std::unique_ptr<Store>> open_s3(const Place& place, Aws aws, const std::string& bucket, std::string prefix);
 /// `folder`: absolute.

@@ -34,7 +34,7 @@ Result<std::unique_ptr<Store>> through_server(const Place& place, const std::str
   return no_way(place.artifact_uri, why);
 }
 
-Result<std::unique_ptr<Store>> proxied(const Place& place, std::string_view rest, const std::string& ca_file) {
+Result<std::unique_ptr<Store>> proxied(const Place& place, std::string_view rest, const http::Env& env) {
   if (place.tracking_uri.empty())
     return no_way(place.artifact_uri, "it is served by an MLflow server, and no tracking URI is known here",
                   StatusCode::failed_precondition);
@@ -47,7 +47,7 @@ Result<std::unique_ptr<Store>> proxied(const Place& place, std::string_view rest
     if (!authority.empty()) base = base.substr(0, host) + authority + (prefix == base.npos ? "" : base.substr(prefix));
     rest = end == rest.npos ? std::string_view() : rest.substr(end);
   }
-  return open_proxied(place, base, unescape(trim_slashes(rest)), ca_file);
+  return open_proxied(place, base, unescape(trim_slashes(rest)), env);
 }
 
 Result<std::unique_ptr<Store>> local(const Place& place, const std::string& path) {
@@ -84,7 +84,7 @@ Result<std::unique_ptr<Store>> open(const Place& place, const http::Env& env) {
   if (colon == uri.npos || (slash != uri.npos && slash < colon)) return local(place, uri);
   const std::string scheme = lower(std::string_view(uri).substr(0, colon));
   std::string_view rest = std::string_view(uri).substr(colon + 1);
-  if (scheme == "mlflow-artifacts") return proxied(place, rest, ca_bundle(env));
+  if (scheme == "mlflow-artifacts") return proxied(place, rest, env);
   if (scheme == "file") {
     if (rest.substr(0, 2) == "//") {
       rest.remove_prefix(2);
@@ -115,8 +115,7 @@ Result<std::unique_ptr<Store>> open(const Place& place, const http::Env& env) {
     const auto service = uri.find(kArtifacts);
     if (service != uri.npos) {
       return open_proxied(place, uri.substr(0, service),
-                          unescape(trim_slashes(std::string_view(uri).substr(service + kArtifacts.size()))),
-                          ca_bundle(env));
+                          unescape(trim_slashes(std::string_view(uri).substr(service + kArtifacts.size()))), env);
     }
     return through_server(
         place, "only an MLflow server's artifact service is spoken to over " + scheme + ", not any web server", false);

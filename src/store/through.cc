@@ -11,10 +11,12 @@ namespace mlops::store {
 Answer Through::understand(const http::Response& response, std::string_view what) const {
   Answer answer = of_mlflow(response, what);
   if (stranger_.empty() || (response.status != 401 && response.status != 403)) return answer;
-  answer.status = Status(answer.status.code(),
-                         std::string(what) + ": HTTP " + std::to_string(response.status) + ": " + stranger_ +
-                             " asks for credentials, and these are only sent to the tracking server. Give the "
-                             "experiment an artifact root that is served there (mlflow-artifacts:/)");
+  answer.status =
+      Status(answer.status.code(),
+             std::string(what) + ": HTTP " + std::to_string(response.status) + ": " + stranger_ +
+                 " asks for credentials, and these are only sent to the tracking server. Give the "
+                 "experiment an artifact root that is served there (mlflow-artifacts:/), or name the host in "
+                 "MLOPS_ARTIFACT_HOSTS");
   return answer;
 }
 

@@ -66,6 +66,7 @@ std::optional<std::string_view> text_of(const Field& field, const RunSummary& ru
   } else if (field.kind == Kind::tag) {
     found = find(run.tags, field.key);
     if (found == nullptr && field.key == "mlflow.runName") found = &run.name;
+    if (found == nullptr && field.key == "mlflow.parentRunId" && !run.parent_id.empty()) found = &run.parent_id;
   } else if (field.key == "status") {
     return run_status_name(run.status);
   } else if (field.key == "run_name") {

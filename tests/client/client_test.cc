@@ -338,9 +338,12 @@ TEST(Client, NestedRunsKnowTheirParent) {
   mlops::Run parent = client.start_run("e").value();
   mlops::Run child = client.start_run("e", {.parent_id = parent.id()}).value();
   mlops::Run orphan = client.start_run("e", {.parent_id = "abcdef0123456789abcdef0123456789"}).value();
-  const std::string p = parent.id(), c = child.id(), o = orphan.id();
+  mlops::Run tagged = client.start_run("e", {.tags = {{"mlflow.parentRunId", parent.id()}}}).value();
+  const std::string p = parent.id(), c = child.id(), o = orphan.id(), t = tagged.id();
   ASSERT_TRUE(client.close().ok());
   EXPECT_EQ(read_run(dir / "root", c).parent_id, p);
+  EXPECT_EQ(read_run(dir / "root", t).parent_id, p);
+  EXPECT_EQ(value_of(read_run(dir / "root", t).tags, "mlflow.parentRunId"), "<none>");
   EXPECT_EQ(value_of(read_run(dir / "root", o).tags, "mlflow.parentRunId"), "abcdef0123456789abcdef0123456789");
 }
 

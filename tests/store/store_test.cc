@@ -344,7 +344,30 @@ TEST(Proxied, AStrangerWhoAsksForCredentialsIsNamed) {
       answer.status.message(),
       "x: HTTP 401: " + other.uri().substr(7) +
           " asks for credentials, and these are only sent to the tracking server. Give the experiment an artifact "
-          "root that is served there (mlflow-artifacts:/)");
+          "root that is served there (mlflow-artifacts:/), or name the host in MLOPS_ARTIFACT_HOSTS");
+}
+
+TEST(Proxied, AHostThatIsNamedGetsTheCredentials) {
+  Loopback tracking([](int, const Seen&) { return Act{Act::answer, http_answer(200, "{}")}; });
+  Loopback other([](int, const Seen&) { return Act{Act::answer, http_answer(200, R"({"files":[]})")}; });
+  const std::string authority = other.uri().substr(7), host = authority.substr(0, authority.find(':'));
+  Place place;
+  place.tracking_uri = tracking.uri();
+  place.credentials.token = "sekrit";
+  place.artifact_uri = "mlflow-artifacts://" + authority + "/a";
+  const auto sent = [&](const std::string& hosts) {
+    auto opened = open(place, [&hosts](const char* name) {
+      return std::string_view(name) == "MLOPS_ARTIFACT_HOSTS" ? hosts.c_str() : nullptr;
+    });
+    EXPECT_TRUE(opened.ok()) << opened.status().to_string();
+    std::vector<Entry> entries;
+    EXPECT_TRUE((*opened)->list("", &entries).ok());
+    return other.seen().back().head.find("uthorization") != std::string::npos;
+  };
+  EXPECT_TRUE(sent(authority));
+  EXPECT_TRUE(sent("files.example," + host));
+  EXPECT_FALSE(sent(""));
+  EXPECT_FALSE(sent("files.example:80," + host + ":1," + host + "x,"));
 }
 
 std::string md5_etag(const std::string& bytes) {

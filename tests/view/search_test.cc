@@ -78,6 +78,28 @@ TEST(Search, MatchesAsMLflowDoes) {
   }
 }
 
+TEST(Search, TheParentIsFoundByMlflowsTag) {
+  RunSummary top = run("p", 1000), child = run("c", 1001), told = run("t", 1002);
+  child.parent_id = "p";
+  told.parent_id = "p";
+  told.tags.emplace_back("mlflow.parentRunId", "elsewhere");  // said by somebody: what get_run shows
+  const auto found = [&](const std::string& filter) {
+    RunQuery query;
+    query.filter = filter;
+    Result<Search> search = Search::parse(query);
+    EXPECT_TRUE(search.ok()) << search.status().message();
+    std::string ids;
+    for (const RunSummary* one : {&top, &child, &told}) {
+      if (search.ok() && search->matches(*one)) ids += one->id;
+    }
+    return ids;
+  };
+  EXPECT_EQ(found("tags.mlflow.parentRunId = 'p'"), "c");
+  EXPECT_EQ(found("tags.mlflow.parentRunId = 'elsewhere'"), "t");
+  EXPECT_EQ(found("tags.mlflow.parentRunId IS NULL"), "p");
+  EXPECT_EQ(found("tags.mlflow.parentRunId IS NOT NULL"), "ct");
+}
+
 TEST(Search, SaysWhatIsWrongAndWhere) {
   const std::pair<const char*, const char*> wrong[] = {
       {"metrics.acc > 0.8 OR params.lr = '1'", "OR is not part"},

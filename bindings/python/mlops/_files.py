@@ -9,7 +9,7 @@ import os
 import sys
 
 from . import _core, _state
-from ._records import record
+from ._records import Entity, record
 from ._typing import cast
 from .exceptions import Error, FailedPrecondition, InvalidArgument, NotFound, Unavailable, Unimplemented, WrongType
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @record(frozen=True)
-class FileInfo:
+class FileInfo(Entity):
     """An artifact: a file or a folder of a run."""
 
     path: str
@@ -251,7 +251,7 @@ def used(run: _core.RunHandle, dataset: Any) -> dict[str, str]:
 
 
 def _server(uri: str | None) -> tuple[str, str]:
-    root, server = _state._target(uri) if uri else _state.target()
+    root, server = _state.target(uri)
     return root or _state.reader(uri).root, server
 
 
@@ -297,6 +297,31 @@ def listed(run_id: Any, path: Any = None, uri: str | None = None) -> list[FileIn
     return sorted(found.values(), key=lambda one: one.path)
 
 
+def _download(run_id: str, path: str, target: str, uri: str | None) -> None:
+    import shutil
+
+    known = _known(run_id, uri) if ":" not in run_id else None
+    here = [
+        (name, source)
+        for name, _, source, lost in (known[1] if known else [])
+        if source and not lost and (not path or name == path or name.startswith(path + "/"))
+    ]
+    root, server = _server(uri)
+    if server:
+        try:
+            _core.download(run_id, path, target, root, server)
+            here = [one for one in here if not os.path.exists(os.path.join(target, one[0]))]
+        except (FailedPrecondition, Unavailable, NotFound):
+            if not here:
+                raise
+    elif not here:
+        raise NotFound(f"run {run_id[:80]!r} has no artifact {path!r} in this root, and no tracking URI to ask")
+    for name, source in here:
+        to = os.path.join(target, *name.split("/"))
+        os.makedirs(os.path.dirname(to), exist_ok=True)
+        shutil.copyfile(source, to)
+
+
 def downloaded(run_id: Any, path: Any = None, dst_path: Any = None, uri: str | None = None) -> str:
     """-> where the file or folder is now: below dst_path, or a new temporary folder."""
     import shutil
@@ -308,26 +333,13 @@ def downloaded(run_id: Any, path: Any = None, dst_path: Any = None, uri: str | N
     os.makedirs(target, exist_ok=True)
     place = os.path.join(os.path.abspath(target), *path.split("/")) if path else os.path.abspath(target)
     try:
-        known = _known(run_id, uri) if ":" not in run_id else None
-        here = [
-            (name, source)
-            for name, _, source, lost in (known[1] if known else [])
-            if source and not lost and (not path or name == path or name.startswith(path + "/"))
-        ]
-        root, server = _server(uri)
-        if server:
+        for last in (False, False, True):
             try:
-                _core.download(run_id, path, target, root, server)
-                here = [one for one in here if not os.path.exists(os.path.join(target, one[0]))]
-            except (FailedPrecondition, Unavailable, NotFound):
-                if not here:
+                _download(run_id, path, target, uri)
+                break
+            except FileNotFoundError:  # the spool's file got its final name between the look and the copy
+                if last:
                     raise
-        elif not here:
-            raise NotFound(f"run {run_id[:80]!r} has no artifact {path!r} in this root, and no tracking URI to ask")
-        for name, source in here:
-            to = os.path.join(target, *name.split("/"))
-            os.makedirs(os.path.dirname(to), exist_ok=True)
-            shutil.copyfile(source, to)
     except (Error, KeyboardInterrupt, OSError):
         if fresh:
             shutil.rmtree(target, ignore_errors=True)

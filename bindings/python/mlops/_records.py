@@ -6,12 +6,14 @@ A record has __init__, __repr__ and __eq__ of its annotated fields; a frozen one
 
 from __future__ import annotations
 
-__all__ = ["field", "record"]
+__all__ = ["Entity", "field", "record"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from dataclasses import dataclass as record
     from dataclasses import field
+    from typing import Any
 else:
     _NONE = object()
 
@@ -70,3 +72,13 @@ else:
         if frozen:
             kind.__setattr__ = kind.__delattr__ = refuse
         return kind
+
+
+class Entity:
+    """dict(entity) is its fields and their values, as with MLflow's."""
+
+    def __iter__(self) -> Iterator[tuple[str, Any]]:
+        names: tuple[str, ...] = getattr(type(self), "__match_args__")
+        for name in names:
+            if not name.startswith("_"):
+                yield name, getattr(self, name)

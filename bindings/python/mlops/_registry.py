@@ -5,19 +5,20 @@ delivered in order, exactly once; where a server is there, the call waits for it
 from __future__ import annotations
 
 from . import _core, _state
-from ._records import field, record
+from ._records import Entity, field, record
 from .entities import PagedList
 from .exceptions import AlreadyExists, DeadlineExceeded, Error, InvalidArgument, NotFound, Unimplemented
 
 TYPE_CHECKING = False  # typing is 1 MiB that nobody needs at run time
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
 _ANSWER_SECONDS = 30.0  # for a server's answer to a write; it goes on waiting in the buffer
 
 
 @record
-class ModelVersion:
+class ModelVersion(Entity):
     name: str
     version: str  #: empty while it waits for delivery
     description: str = ""
@@ -42,18 +43,27 @@ class ModelVersion:
 
 
 @record
-class RegisteredModel:
+class RegisteredModel(Entity):
     name: str
     description: str = ""
     creation_timestamp: int = 0  #: milliseconds since 1970
     last_updated_timestamp: int = 0
     tags: dict[str, str] = field(default_factory=dict[str, str])
     aliases: dict[str, str] = field(default_factory=dict[str, str])  #: alias: version
-    latest_versions: list[ModelVersion] = field(default_factory=list[ModelVersion])
+    _client: Registered | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def latest_versions(self) -> list[ModelVersion]:
+        """The newest version of each stage: the server is asked when this is read."""
+        return [] if self._client is None else self._client.get_latest_versions(self.name)
+
+    def __iter__(self) -> Iterator[tuple[str, Any]]:
+        yield from super().__iter__()
+        yield "latest_versions", self.latest_versions
 
 
-def _model(row: dict[str, Any]) -> RegisteredModel:
-    fields: dict[str, Any] = {**row, "tags": dict(row["tags"]), "aliases": dict(row["aliases"])}
+def _model(row: dict[str, Any], client: Registered) -> RegisteredModel:
+    fields: dict[str, Any] = {**row, "tags": dict(row["tags"]), "aliases": dict(row["aliases"]), "_client": client}
     return RegisteredModel(**fields)
 
 
@@ -170,7 +180,7 @@ def search_registered_models(
     max_results: int | None = None, filter_string: str | None = None, order_by: list[str] | None = None
 ) -> list[RegisteredModel]:
     rows = _registry().models(filter_string or "", ",".join(order_by or []), max_results or 0)
-    return [_model(row) for row in rows]
+    return [_model(row, Registered()) for row in rows]
 
 
 def search_model_versions(
@@ -219,7 +229,7 @@ class Registered:
         self._write(_registry(self._uri).delete_model(_text(name, "name")))
 
     def get_registered_model(self, name: str) -> RegisteredModel:
-        return _model(_registry(self._uri).model(_text(name, "name")))
+        return _model(_registry(self._uri).model(_text(name, "name")), self)
 
     def search_registered_models(
         self,
@@ -229,7 +239,7 @@ class Registered:
         page_token: str | None = None,
     ) -> PagedList[RegisteredModel]:
         rows = _registry(self._uri).models(filter_string or "", ",".join(order_by or []), 0)
-        return _page([_model(row) for row in rows], max_results, page_token)
+        return _page([_model(row, self) for row in rows], max_results, page_token)
 
     def set_registered_model_tag(self, name: str, key: str, value: Any) -> None:
         words = _state.text(value, f"tag {key!r}")

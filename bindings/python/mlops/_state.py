@@ -21,12 +21,15 @@ if TYPE_CHECKING:
     from typing import Any
 
 EXCEPTION_TAG = "mlops.exception"
+NAME_TAG = "mlflow.runName"
+PARENT_TAG = "mlflow.parentRunId"
 _BARRIER_SECONDS = 5.0
 
 _lock = RLock()
 _clients: dict[tuple[str, str], _core.Client] = {}
 _uri: str | None = None  # set_tracking_uri's
 open_runs: dict[str, _core.RunHandle] = {}
+_homes: dict[str, _core.Client] = {}  # of them: where each was started
 _left_open: set[str] = set()  # of them: made by MlflowClient.create_run
 attached: dict[str, _core.RunHandle] = {}  # joined only to log; their end is somebody else's
 models: dict[str, _core.LoggedModel] = {}  # that this process made, by our id
@@ -56,6 +59,16 @@ def pairs(values: Any, what: str) -> list[tuple[str, str]]:
     except (TypeError, ValueError):
         raise WrongType(f"{what}s must be a dictionary, not {type(values).__name__}") from None
     return [(name(key, f"a {what}'s key"), text(value, f"{what} {key!r}")) for key, value in items]
+
+
+def set_tags(handle: _core.RunHandle, tags: list[tuple[str, str]]) -> None:
+    """Sets tags, of which MLflow's for a run's name renames the run."""
+    for key, value in tags:
+        if key == NAME_TAG:
+            handle.set_name(value)
+    plain = [pair for pair in tags if pair[0] != NAME_TAG]
+    if plain:
+        handle.set_tags(plain)
 
 
 def set_tracking_uri(uri: Any) -> None:
@@ -100,14 +113,15 @@ def _target(uri: str) -> tuple[str, str]:
     return "", uri  # the name of a remote
 
 
-def target() -> tuple[str, str]:
-    given = _uri or os.environ.get("MLFLOW_TRACKING_URI", "")
+def target(uri: str | None = None) -> tuple[str, str]:
+    """Of `uri`, else of the process."""
+    given = uri or _uri or os.environ.get("MLFLOW_TRACKING_URI", "")
     return _target(given) if given else ("", "")
 
 
 def client(uri: str | None = None) -> _core.Client:
     """The client of `uri` or of the process; opens it."""
-    root, server = _target(uri) if uri else target()
+    root, server = target(uri)
     with _lock:
         found = _clients.get((root, server))
         if found is None:
@@ -130,27 +144,41 @@ def current() -> _core.Client | None:
 
 def reader(uri: str | None = None) -> _core.Reader:
     """Reads the root as of now: what this process had accepted before is buffered first."""
-    root, server = _target(uri) if uri else target()
+    root, server = target(uri)
     with _lock:
         opened = _clients.get((root, server))
-    if opened is not None:
-        try:
-            opened.flush(_core.Level.buffered, _BARRIER_SECONDS)
-        except Error:
-            pass  # in a forked child, or the disk is slow: what is buffered can be read all the same
-        root = opened.root
-    return _core.Reader(root)
+    return _core.Reader(root) if opened is None else _reader_of(opened)
+
+
+def _reader_of(opened: _core.Client) -> _core.Reader:
+    try:
+        opened.flush(_core.Level.buffered, _BARRIER_SECONDS)
+    except Error:
+        pass  # in a forked child, or the disk is slow: what is buffered can be read all the same
+    return _core.Reader(opened.root)
+
+
+def home(run_id: str) -> _core.Client:
+    """The client that the open run was started by, whatever the process's tracking URI is now."""
+    return _homes.get(run_id) or client()
+
+
+def seen(run_id: str, by: _core.Client) -> _core.RunSummary:
+    """The run as of now, in the client's root."""
+    return _reader_of(by).run(run_id)
 
 
 def start(
     experiment: str, options: dict[str, Any], *, uri: str | None = None, left_open: bool = False
 ) -> _core.RunHandle:
-    handle = client(uri).start_run(experiment, options)
+    opened = client(uri)
+    handle = opened.start_run(experiment, options)
     with _lock:
         known = open_runs.get(handle.id)
         if known is not None and not known.ended:
             return known
         open_runs[handle.id] = handle
+        _homes[handle.id] = opened
         (_left_open.add if left_open else _left_open.discard)(handle.id)
     return handle
 
@@ -158,6 +186,7 @@ def start(
 def end(handle: _core.RunHandle, status: str) -> None:
     with _lock:
         open_runs.pop(handle.id, None)
+        _homes.pop(handle.id, None)
         _left_open.discard(handle.id)
     handle.end(status)
 
@@ -178,6 +207,11 @@ def _wait_for(run_id: str, uri: str | None) -> _core.RunSummary:
             if time.monotonic() > deadline:
                 raise
         time.sleep(0.02)
+
+
+def parent_of(summary: _core.RunSummary) -> str:
+    """The id of the run above; empty: there is none."""
+    return summary.tags.get(PARENT_TAG) or summary.parent_id
 
 
 def handle_for(run_id: Any, uri: str | None = None) -> _core.RunHandle:

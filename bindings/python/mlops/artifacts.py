@@ -192,8 +192,11 @@ def download_artifacts(
 
 
 def load_text(artifact_uri: str) -> str:
-    with open(download_artifacts(artifact_uri), encoding="utf-8") as found:
-        return found.read()
+    import tempfile
+
+    with tempfile.TemporaryDirectory(prefix="mlops-") as folder:
+        with open(download_artifacts(artifact_uri, dst_path=folder), encoding="utf-8") as found:
+            return found.read()
 
 
 def load_dict(artifact_uri: str) -> Any:

@@ -4,7 +4,7 @@ the registry are in its bases."""
 from __future__ import annotations
 
 
-from . import _core, _files, _later, _models, _registry, _state, fluent
+from . import _core, _experiments, _files, _later, _models, _registry, _state, fluent
 from .entities import Experiment, Metric, PagedList, Run, ViewType
 from .exceptions import InvalidArgument, NotFound, WrongType
 
@@ -42,9 +42,13 @@ class MlflowClient(_files.Files, _registry.Registered, _models.Logged):
         """A run that stays RUNNING until set_terminated, also beyond this process. It starts now."""
         if start_time is not None:
             start_time = None  # a run starts when it is created: the buffer keeps its own clock
+        given = dict(_state.pairs(tags, "tag"))
+        named = given.pop(_state.NAME_TAG, None)
+        if run_name and named and run_name != named:
+            raise InvalidArgument(f"run_name {run_name!r} and the tag {_state.NAME_TAG} {named!r} differ: give one of them")
         options = {
-            "tags": _state.pairs(tags, "tag"),
-            "name": None if run_name is None else _state.name(run_name, "run_name"),
+            "tags": list(given.items()),
+            "name": named if not run_name else _state.name(run_name, "run_name"),
             "log_system_metrics": False,
             "source_tags": False,
         }
@@ -55,7 +59,7 @@ class MlflowClient(_files.Files, _registry.Registered, _models.Logged):
         return Run._of(_state.find(run_id, self._uri))
 
     def get_parent_run(self, run_id: str) -> Run | None:
-        parent = _state.find(run_id, self._uri).parent_id
+        parent = _state.parent_of(_state.find(run_id, self._uri))
         return self.get_run(parent) if parent else None
 
     def set_terminated(self, run_id: str, status: str | None = None, end_time: int | None = None) -> None:
@@ -99,7 +103,7 @@ class MlflowClient(_files.Files, _registry.Registered, _models.Logged):
 
     def set_tag(self, run_id: str, key: str, value: Any, synchronous: bool | None = None) -> Any:
         handle = _state.handle_for(run_id, self._uri)
-        handle.set_tag(_state.name(key, "a tag's key"), _state.text(value, f"tag {key!r}"))
+        _state.set_tags(handle, [(_state.name(key, "a tag's key"), _state.text(value, f"tag {key!r}"))])
         return fluent._operation(synchronous)
 
     def delete_tag(self, run_id: str, key: str) -> None:
@@ -122,8 +126,7 @@ class MlflowClient(_files.Files, _registry.Registered, _models.Logged):
             raise WrongType("log_batch takes lists of Metric, Param and RunTag entities") from None
         if texts[0]:
             handle.log_params(_state.pairs(texts[0], "param"))
-        if texts[1]:
-            handle.set_tags(_state.pairs(texts[1], "tag"))
+        _state.set_tags(handle, _state.pairs(texts[1], "tag"))
         for key, value, step, timestamp in points:
             handle.metric(key).log(value, step, timestamp)
         return fluent._operation(synchronous)
@@ -165,13 +168,13 @@ class MlflowClient(_files.Files, _registry.Registered, _models.Logged):
     def create_experiment(
         self, name: str, artifact_location: str | None = None, tags: dict[str, Any] | None = None
     ) -> str:
-        return fluent.create_experiment(name, artifact_location, tags)
+        return _experiments.make(name, artifact_location, tags, self._uri)
 
     def get_experiment(self, experiment_id: str) -> Experiment:
-        return fluent.get_experiment(experiment_id)
+        return _experiments.of_id(experiment_id, self._uri)
 
     def get_experiment_by_name(self, name: str) -> Experiment | None:
-        return fluent.get_experiment_by_name(name)
+        return _experiments.known(self._uri).get(name)
 
     def search_experiments(
         self,
@@ -181,7 +184,7 @@ class MlflowClient(_files.Files, _registry.Registered, _models.Logged):
         order_by: list[str] | None = None,
         page_token: str | None = None,
     ) -> PagedList[Experiment]:
-        found = fluent.search_experiments(view_type, None, filter_string, order_by)
+        found = _experiments.found(view_type, filter_string, order_by, self._uri)
         first = _offset(page_token)
         last = first + (max_results or len(found))
         return PagedList(found[first:last], str(last) if last < len(found) else None)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 
 from . import _core
-from ._records import field, record
+from ._records import Entity, field, record
 
 TYPE_CHECKING = False  # typing is 1 MiB that nobody needs at run time
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class RunStatus:
 
 
 @record(frozen=True)
-class Metric:
+class Metric(Entity):
     """One point. `timestamp`: milliseconds since 1970."""
 
     key: str
@@ -98,30 +98,30 @@ class Metric:
 
 
 @record(frozen=True)
-class LoggedModelInput:
+class LoggedModelInput(Entity):
     model_id: str
 
 
 @record(frozen=True)
-class LoggedModelOutput:
+class LoggedModelOutput(Entity):
     model_id: str
     step: int = 0
 
 
 @record(frozen=True)
-class Param:
+class Param(Entity):
     key: str
     value: str
 
 
 @record(frozen=True)
-class RunTag:
+class RunTag(Entity):
     key: str
     value: str
 
 
 @record(frozen=True)
-class ExperimentTag:
+class ExperimentTag(Entity):
     key: str
     value: str
 
@@ -138,7 +138,7 @@ class PagedList(list[T]):
 
 
 @record
-class LoggedModel:
+class LoggedModel(Entity):
     """A logged model as it was when it was read."""
 
     experiment_id: str  #: the experiment's name
@@ -164,7 +164,7 @@ class LoggedModel:
 
 
 @record
-class RunInfo:
+class RunInfo(Entity):
     run_id: str  #: ours: 32 hex digits, never changes; every call takes the server's too
     experiment_id: str  #: the experiment's name
     run_name: str
@@ -181,8 +181,10 @@ class RunInfo:
         return self.run_id
 
 
-class RunData:
+class RunData(Entity):
     """Params, tags, and the latest value of each metric."""
+
+    __match_args__ = ("metrics", "params", "tags")
 
     def __init__(self, metrics: list[Metric], params: dict[str, str], tags: dict[str, str]) -> None:
         self._metric_objs = metrics
@@ -198,15 +200,17 @@ class RunData:
 
 
 @record
-class RunInputs:
+class RunInputs(Entity):
     """Datasets and models a run read: they are on the server, and not read back here."""
 
     dataset_inputs: list[Any] = field(default_factory=list[object])
     model_inputs: list[Any] = field(default_factory=list[object])
 
 
-class Run:
-    """A run as it was when it was read."""
+class Run(Entity):
+    """A run as it was when it was read. Copied or pickled it is a plain one, also where it is open."""
+
+    __match_args__ = ("info", "data", "inputs")
 
     def __init__(self, info: RunInfo, data: RunData | None, inputs: RunInputs | None = None) -> None:
         self._info = info
@@ -234,6 +238,9 @@ class Run:
 
     def to_dictionary(self) -> dict[str, Any]:
         return {"info": dict(vars(self.info)), "data": self.data.to_dictionary(), "inputs": vars(self.inputs)}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Run, (self.info, self.data, self.inputs)
 
     def __repr__(self) -> str:
         info = self.info
@@ -293,7 +300,7 @@ def data_of(summary: _core.RunSummary) -> RunData:
 
 
 @record
-class Experiment:
+class Experiment(Entity):
     experiment_id: str  #: the name
     name: str
     artifact_location: str | None = None

@@ -7,10 +7,10 @@ import sys
 import time
 from _thread import _local as local  # what threading calls local
 
-from . import _core, _files, _state
+from . import _core, _experiments, _files, _state
 from ._core import log_metric as log_metric, log_metrics as log_metrics  # as: exported from here
 from .entities import Experiment, Run, RunData, RunInfo, ViewType, data_of, info_of
-from .exceptions import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, Unimplemented, WrongType
+from .exceptions import FailedPrecondition, InvalidArgument, NotFound, WrongType
 
 TYPE_CHECKING = False  # typing is 1 MiB that nobody needs at run time
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from typing import Any, Literal, overload
 
 SEARCH_MAX_RESULTS_PANDAS = 100_000
-_DEFAULT = "Default"
 
 
 class _Stack(local):
@@ -29,7 +28,6 @@ class _Stack(local):
 _stack = _Stack()
 _last_id: str | None = None
 _experiment: str | None = None
-_known: dict[str, Experiment] = {}  # experiments named in this process, which may have no run yet
 
 
 class Done:
@@ -45,11 +43,12 @@ class ActiveRun(Run):
     def __init__(self, handle: _core.RunHandle, info: RunInfo) -> None:
         super().__init__(info, None)
         self._handle = handle
+        self._home = _state.home(handle.id)
 
     @property
     def data(self) -> RunData:
         """As of now: read from the buffer."""
-        return data_of(_state.find(self._handle.id))
+        return data_of(_state.seen(self._handle.id, self._home))
 
     def metric(self, name: str) -> _core.Metric:
         """The handle of a metric: look up once, then log(value, step)."""
@@ -70,10 +69,10 @@ class ActiveRun(Run):
         self._handle.log_params(_state.pairs(params, "param"))
 
     def set_tag(self, key: str, value: Any) -> None:
-        self._handle.set_tag(_state.name(key, "a tag's key"), _state.text(value, f"tag {key!r}"))
+        _state.set_tags(self._handle, [(_state.name(key, "a tag's key"), _state.text(value, f"tag {key!r}"))])
 
     def set_tags(self, tags: dict[str, Any]) -> None:
-        self._handle.set_tags(_state.pairs(tags, "tag"))
+        _state.set_tags(self._handle, _state.pairs(tags, "tag"))
 
     def delete_tag(self, key: str) -> None:
         self._handle.delete_tag(_state.name(key, "a tag's key"))
@@ -131,15 +130,36 @@ def _source_tags() -> dict[str, str]:
     return {"mlflow.source.name": main} if main else {}
 
 
+def _user() -> str:
+    """As the library says it in the run's tags; no name service is asked."""
+    for variable in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        if os.environ.get(variable):
+            return os.environ[variable]
+    me = str(os.geteuid())
+    try:
+        with open("/etc/passwd", encoding="utf-8", errors="surrogateescape") as lines:
+            return next((row[0] for row in (line.split(":") for line in lines) if row[2:3] == [me]), "")
+    except OSError:
+        return ""
+
+
 def _chosen() -> str:
-    return _experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or _DEFAULT
+    return _experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or _experiments.DEFAULT
 
 
 def _experiment_of(experiment_id: Any) -> str:
     if experiment_id is None:
         return _experiment or ""
-    word = str(experiment_id)
-    return _DEFAULT if word == "0" else _state.name(word, "experiment_id")
+    return _experiments.named(experiment_id)
+
+
+def _environment_run() -> str | None:
+    """The run that MLFLOW_RUN_ID names, for the first that is started without an id: the variable is gone then, as with
+    MLflow. Beside MLOPS_RUN it says nothing."""
+    if not os.environ.get("MLFLOW_RUN_ID") or os.environ.get("MLOPS_RUN"):
+        return None
+    _state.client()  # a client opened with the variable takes the slot of that run, where its process is dead
+    return os.environ.pop("MLFLOW_RUN_ID")
 
 
 def start_run(
@@ -161,6 +181,8 @@ def start_run(
         raise FailedPrecondition(
             f"run {above.info.run_id} is already active: call end_run() first, or start_run(nested=True) for a run below it"
         )
+    if run_id is None:
+        run_id = _environment_run()
     given = dict(_state.pairs(tags, "tag"))
     options: dict[str, Any] = {"log_system_metrics": log_system_metrics}
     if description is not None:
@@ -174,30 +196,31 @@ def start_run(
             handle = known
         else:
             handle = _state.start("", {**options, "resume_id": run_id})
-        if given:
-            handle.set_tags(list(given.items()))
-        info = info_of(_state.find(handle.id))
+        if run_name:
+            handle.set_name(_state.name(run_name, "run_name"))
+        _state.set_tags(handle, list(given.items()))
+        info = info_of(_state.seen(handle.id, _state.home(handle.id)))
         info.status, info.end_time = "RUNNING", None
         return _made(handle, info)
     parent = parent_run_id or (above.info.run_id if above is not None and nested else None)
     experiment = _experiment_of(experiment_id)
+    named = given.pop(_state.NAME_TAG, None)
     options.update(
-        name=None if run_name is None else _state.name(run_name, "run_name"),
+        name=named if not run_name else _state.name(run_name, "run_name"),
         parent_id=None if parent is None else _state.name(parent, "parent_run_id"),
         tags=list({**_source_tags(), **given}.items()),
     )
-    if parent is None and os.environ.get("MLFLOW_RUN_ID"):
-        del options["tags"]
     handle = _state.start(experiment, options)
     return _made(
         handle,
         RunInfo(
             run_id=handle.id,
-            experiment_id=experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or _DEFAULT,
+            experiment_id=experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or _experiments.DEFAULT,
             run_name=handle.name,
             status="RUNNING",
             start_time=int(time.time() * 1000),
-            user_id=os.environ.get("USER", ""),
+            user_id=given.get("mlflow.user") or _user(),
+            artifact_uri=f"runs:/{handle.id}",
         ),
     )
 
@@ -347,7 +370,7 @@ def get_run(run_id: str) -> Run:
 
 
 def get_parent_run(run_id: str) -> Run | None:
-    parent = _state.find(run_id).parent_id
+    parent = _state.parent_of(_state.find(run_id))
     return get_run(parent) if parent else None
 
 
@@ -367,63 +390,31 @@ def _root() -> str:
     return _state.reader().root
 
 
-def _checked(experiment: str) -> str:
-    if not 1 <= len(experiment) <= 256 or "\0" in experiment:
-        raise InvalidArgument(f"an experiment's name has 1 to 256 characters and no NUL, unlike {experiment[:60]!r}")
-    return experiment
-
-
 def set_experiment(experiment_name: str | None = None, experiment_id: str | None = None) -> Experiment:
     """Runs started from now on belong to this experiment, which is made with its first run."""
     global _experiment
     if (experiment_name is None) == (experiment_id is None):
         raise InvalidArgument("give experiment_name or experiment_id, one of them")
     chosen = _state.name(experiment_name, "experiment_name") if experiment_name is not None else _experiment_of(experiment_id)
-    _checked(chosen)
+    _experiments.checked(chosen)
     _state.client().experiment(chosen, [], "")
     _experiment = chosen
     found = get_experiment_by_name(chosen)
-    if found is None:
-        found = _known[chosen] = Experiment(chosen, chosen)
-    return found
+    return found if found is not None else _experiments.remember(Experiment(chosen, chosen), None)
 
 
 def create_experiment(name: str, artifact_location: str | None = None, tags: dict[str, Any] | None = None) -> str:
     """Names an experiment; its tags and artifact location are used when a server makes it. Returns its id: the name."""
-    name = _state.name(name, "an experiment's name")
-    if get_experiment_by_name(_checked(name)) is not None:
-        raise AlreadyExists(f"experiment {name[:100]!r} is there already: set_experiment takes it as it is")
-    _state.client().experiment(name, _state.pairs(tags, "tag"), artifact_location or "")
-    _known[name] = Experiment(name, name, artifact_location, tags={k: str(v) for k, v in (tags or {}).items()})
-    return name
-
-
-def _experiments(uri: str | None = None) -> dict[str, Experiment]:
-    found = dict(_known)
-    try:
-        runs = _state.reader(uri).runs(view_type=ViewType.ALL)
-    except NotFound:
-        runs = []
-    for run in runs:
-        one = found.get(run.experiment)
-        if one is None:
-            one = found[run.experiment] = Experiment(run.experiment, run.experiment)
-        one.creation_time = min(one.creation_time or run.start_ms, run.start_ms)
-        one.last_update_time = max(one.last_update_time or run.start_ms, run.start_ms)
-    return found
+    return _experiments.make(name, artifact_location, tags)
 
 
 def get_experiment_by_name(name: str) -> Experiment | None:
     """An experiment that has a run in this root, or was named in this process."""
-    return _experiments().get(name)
+    return _experiments.known().get(name)
 
 
 def get_experiment(experiment_id: str) -> Experiment:
-    chosen = _experiment_of(str(experiment_id))
-    found = get_experiment_by_name(chosen)
-    if found is None:
-        raise NotFound(f"no experiment {chosen[:100]!r} in this root; an experiment's id is its name here")
-    return found
+    return _experiments.of_id(experiment_id)
 
 
 def search_experiments(
@@ -433,12 +424,7 @@ def search_experiments(
     order_by: list[str] | None = None,
 ) -> list[Experiment]:
     """The experiments of this root, newest run first."""
-    if filter_string or order_by:
-        raise Unimplemented("search_experiments here has no filter and order: choose and sort in Python")
-    if view_type == ViewType.DELETED_ONLY:
-        return []
-    found = sorted(_experiments().values(), key=lambda one: one.last_update_time or 0, reverse=True)
-    return found[:max_results]
+    return _experiments.found(view_type, filter_string, order_by)[:max_results]
 
 
 def matching(

@@ -46,6 +46,15 @@ said["after"] = mlflow.active_run() is None
 said["last"] = mlflow.last_active_run().info.run_name
 said["first"] = seen(mlflow.get_run(first.info.run_id))
 said["below"] = seen(client.get_run(below.info.run_id))
+children = mlflow.search_runs(filter_string=f"tags.mlflow.parentRunId = '{first.info.run_id}'", output_format="list")
+said["children"] = [run.info.run_name for run in children]
+top = mlflow.search_runs(filter_string="tags.mlflow.parentRunId IS NULL", output_format="list")
+said["top"] = [run.info.run_name for run in top]
+with mlflow.start_run(tags={"mlflow.runName": "by tag", "mlflow.parentRunId": first.info.run_id}) as tagged:
+    said["tagged"] = tagged.info.run_name
+    mlflow.set_tag("mlflow.runName", "renamed by tag")
+said["renamed by tag"] = seen(client.get_run(tagged.info.run_id))
+said["parent by tag"] = mlflow.get_parent_run(tagged.info.run_id).info.run_name
 said["parent"] = mlflow.get_parent_run(below.info.run_id).info.run_name
 said["history"] = [(m.key, m.step, m.value) for m in client.get_metric_history(first.info.run_id, "loss")]
 said["when"] = [(m.step, m.value, m.timestamp) for m in client.get_metric_history(first.info.run_id, "when")]
@@ -143,6 +152,11 @@ found = client.get_model_version_by_alias(named, "champion")
 said["found"] = [str(found.version), found.description, found.status, found.tags.get("k"), found.name == named]
 model = client.get_registered_model(named)
 said["model"] = [model.description, model.tags["team"], model.tags["t"], {k: str(v) for k, v in model.aliases.items()}]
+client.create_model_version(named, f"runs:/{files.info.run_id}/net", files.info.run_id)
+said["latest"] = [[str(v.version) for v in m.latest_versions]
+                  for m in (client.get_registered_model(named), *client.search_registered_models(f"name = '{named}'"))]
+said["as pairs"] = sorted(set(dict(client.get_registered_model(named))) & {"name", "tags", "latest_versions", "_client"})
+said["info as pairs"] = sorted(set(dict(files.info)) & {"run_id", "status", "artifact_uri", "start_time", "run_name"})
 said["models"] = [m.name == named for m in client.search_registered_models(f"name = '{named}'")]
 said["versions"] = [str(v.version) for v in client.search_model_versions(f"name = '{named}'")]
 client.delete_registered_model_alias(named, "champion")

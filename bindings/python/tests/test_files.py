@@ -8,6 +8,7 @@ import zlib
 import pytest
 
 import mlops
+from mlops import _files
 from mlops.client import MlflowClient
 
 numpy = pytest.importorskip("numpy")
@@ -209,3 +210,29 @@ def test_models_and_versions_wait_for_a_server(tmp_path):
         mlops.register_model(model, "digits/x")
     with pytest.raises(mlops.Error, match="(?i)server|tracking URI|destination"):
         MlflowClient().get_registered_model("digits")
+
+
+def test_loading_what_was_just_logged(tmp_path, monkeypatch):
+    """The spool gives a file its final name between the look and the copy: asked again. Loading leaves no folder behind."""
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(scratch))
+    real, moved = _files._known, []
+
+    def moving(run_id, uri):
+        uid, files = real(run_id, uri)
+        if len(moved) % 3 < 2:
+            files = [(name, size, source + ".moved", lost) for name, size, source, lost in files]
+        moved.append(uid)
+        return uid, files
+
+    with mlops.start_run() as run:
+        for i in range(100):  # as it comes
+            mlops.log_dict({"i": i}, f"{i}.json")
+            assert mlops.artifacts.load_dict(f"runs:/{run.info.run_id}/{i}.json") == {"i": i}
+        monkeypatch.setattr(_files, "_known", moving)
+        assert json.loads(mlops.artifacts.load_text(f"runs:/{run.info.run_id}/7.json")) == {"i": 7}
+        assert len(moved) == 3
+    assert list(scratch.iterdir()) == []
+    folder = pathlib.Path(mlops.artifacts.download_artifacts(run_id=run.info.run_id, artifact_path="8.json")).parent
+    assert [one.name for one in scratch.iterdir()] == [folder.name]

@@ -1,8 +1,11 @@
 """The integrations, each with its real framework: what it logs is what the framework says. Needs the environment of
 scripts/requirements-integrations.txt; a framework that is not there skips its tests."""
 
+import contextlib
+import copy
 import math
 import os
+import pickle
 
 import pytest
 
@@ -54,6 +57,68 @@ def test_xgboost_cross_validation_and_early_stopping(xy):
     assert read(run, "cv/test-logloss")[1] == pytest.approx(said["test-logloss-mean"])
     assert read(run, "t/best_iteration")[1] == [booster.best_iteration]
     assert len(read(run, "t/valid-logloss")[0]) == booster.num_boosted_rounds()
+
+
+def test_names_no_key_may_hold_and_a_second_training():
+    from mlops.integrations._run import key, log_params
+
+    assert [key(name) for name in ("ndcg@5", "a/b.c-d: e", "f(x)=1", "größe")] == ["ndcg_at_5", "a/b.c-d: e", "f_x__1", "größe"]
+    with mlops.start_run() as run:
+        log_params(run, {"depth": 1, "ndcg@5": "x", "f(x)": 2})
+        with pytest.warns(UserWarning, match="keeps them: depth, ndcg@5") as said:
+            log_params(run, {"depth": 2, "ndcg@5": "y", "f(x)": 2, "new": 3})
+    assert len(said) == 1
+    assert mlops.get_run(run.info.run_id).data.params == {"depth": "1", "ndcg_at_5": "x", "f_x_": "2", "new": "3"}
+
+
+def test_xgboost_ranks_and_trains_twice(xy):
+    xgboost = pytest.importorskip("xgboost")
+    from mlops.integrations.xgboost import MlopsCallback
+
+    data = xgboost.DMatrix(xy[0], xy[1])
+    data.set_group([60, 60])
+    with mlops.start_run() as run:
+        for number, depth in enumerate((2, 3)):
+            params = {"objective": "rank:ndcg", "max_depth": depth, "eval_metric": ["ndcg@5"]}
+            said = {}
+            with pytest.warns(UserWarning, match="max_depth") if number else contextlib.nullcontext():
+                xgboost.train(params, data, 3, evals=[(data, "train")], evals_result=said, verbose_eval=False,
+                              callbacks=[MlopsCallback(params=params, prefix=f"{number}/")])
+            assert read(run, f"{number}/train-ndcg_at_5")[1] == pytest.approx(said["train"]["ndcg@5"])
+    assert mlops.get_run(run.info.run_id).data.params["max_depth"] == "2"
+
+
+def test_a_fitted_xgboost_model_is_pickled_and_cloned(xy):
+    xgboost = pytest.importorskip("xgboost")
+    sklearn = pytest.importorskip("sklearn.base")
+    from mlops.integrations.xgboost import MlopsCallback
+
+    with mlops.start_run() as run:
+        model = xgboost.XGBClassifier(n_estimators=3, callbacks=[MlopsCallback(run, prefix="a/")], eval_metric="logloss")
+        model.fit(*xy, eval_set=[xy], verbose=False)
+        back = pickle.loads(pickle.dumps(model))
+        assert (back.predict(xy[0]) == copy.deepcopy(model).predict(xy[0])).all()
+        twin = sklearn.clone(model)
+        with mlops.start_run(nested=True) as other:
+            twin.set_params(n_estimators=5).fit(*xy, eval_set=[xy], verbose=False)  # a clone logs where its original does
+            back.fit(*xy, eval_set=[xy], verbose=False)  # what was pickled to the active run
+    assert sorted(read(run, "a/validation_0-logloss")[0]) == sorted([*range(3), *range(5)])
+    assert read(other, "a/validation_0-logloss")[0] == list(range(3))
+
+
+def test_lightgbm_ranks_and_trains_twice(xy):
+    lightgbm = pytest.importorskip("lightgbm")
+    from mlops.integrations.lightgbm import mlops_callback
+
+    said = {}
+    with mlops.start_run() as run, pytest.warns(UserWarning, match="num_leaves"):
+        for leaves in (4, 5):
+            train = lightgbm.Dataset(*xy, group=[60, 60])
+            lightgbm.train({"objective": "lambdarank", "metric": "ndcg", "eval_at": [5], "verbose": -1, "num_leaves": leaves}, train, 3,
+                           valid_sets=[train], valid_names=["v"],
+                           callbacks=[mlops_callback(prefix=f"{leaves}/"), lightgbm.record_evaluation(said)])
+    assert read(run, "5/v-ndcg_at_5")[1] == pytest.approx(said["v"]["ndcg@5"])
+    assert mlops.get_run(run.info.run_id).data.params["num_leaves"] == "4"
 
 
 def test_lightgbm(xy):
@@ -145,6 +210,10 @@ def test_keras(xy):
     assert read(run, "batch/loss")[0] == list(range(2, 17, 2)) or len(read(run, "batch/loss")[0]) == 4 * math.ceil(96 / 30) // 2
     params = mlops.get_run(run.info.run_id).data.params
     assert params["optimizer_name"] == "adam" and float(params["optimizer_learning_rate"]) == pytest.approx(0.01)
+
+    with mlops.start_run(run_id=run.info.run_id), pytest.warns(UserWarning, match="epochs"):  # goes on, longer
+        model.fit(xy[0], xy[1], epochs=6, initial_epoch=4, batch_size=30, verbose=0, callbacks=[MlopsCallback()])
+    assert read(run, "loss")[0] == list(range(6)) and mlops.get_run(run.info.run_id).data.params["epochs"] == "4"
 
 
 def test_lightning_trainer(xy, tmp_path):

@@ -3,12 +3,14 @@
 import array
 import copy
 import inspect
+import json
 import math
 import pickle
 import threading
 import time
 
 import pytest
+from conftest import script
 
 import mlops
 from mlops import MlflowClient
@@ -63,6 +65,53 @@ def test_nested_runs():
     assert mlops.get_run(parent.info.run_id).data.metrics == {"outer": 2.0}
 
 
+def test_children_are_found_by_mlflows_tag():
+    with mlops.start_run(run_name="parent") as parent:
+        with mlops.start_run(run_name="child", nested=True):
+            pass
+    tag = {"mlflow.parentRunId": parent.info.run_id}
+    with mlops.start_run(run_name="tagged", tags=tag) as tagged:
+        pass
+    made = MlflowClient().create_run("tests", tags=tag, run_name="made")
+    MlflowClient().set_terminated(made.info.run_id)
+
+    def names(query):
+        return sorted(run.info.run_name for run in mlops.search_runs(filter_string=query, output_format="list"))
+
+    assert names(f"tags.mlflow.parentRunId = '{parent.info.run_id}'") == ["child", "made", "tagged"]
+    assert names("tags.mlflow.parentRunId IS NULL") == ["parent"]
+    for run in (tagged, made):
+        assert mlops.get_run(run.info.run_id).data.tags["mlflow.parentRunId"] == parent.info.run_id
+        assert mlops.get_parent_run(run.info.run_id).info.run_name == "parent"
+    mlops.set_tag("mlflow.parentRunId", parent.info.run_id)  # later, of a run that stands alone
+    assert mlops.get_parent_run(mlops.active_run().info.run_id).info.run_name == "parent"
+
+
+def test_a_name_given_as_mlflows_tag():
+    def name(run):
+        back = mlops.get_run(run.info.run_id)
+        assert back.data.tags["mlflow.runName"] == back.info.run_name
+        return back.info.run_name
+
+    client = MlflowClient()
+    with mlops.start_run(tags={"mlflow.runName": "T"}) as run:
+        assert run.info.run_name == name(run) == "T"
+        mlops.set_tag("mlflow.runName", "U")
+        assert name(run) == "U"
+        mlops.set_tags({"mlflow.runName": "V", "a": 1})
+        assert name(run) == "V" and mlops.get_run(run.info.run_id).data.tags["a"] == "1"
+        client.set_tag(run.info.run_id, "mlflow.runName", "W")
+        assert name(run) == "W"
+        client.log_batch(run.info.run_id, tags=[mlops.entities.RunTag("mlflow.runName", "X")])
+        assert name(run) == "X"
+    with mlops.start_run(run_name="said", tags={"mlflow.runName": "tag"}) as run:
+        assert name(run) == "said"
+    made = client.create_run("tests", tags={"mlflow.runName": "made"})
+    assert made.info.run_name == name(made) == "made"
+    with pytest.raises(mlops.InvalidArgument, match="differ"):
+        client.create_run("tests", tags={"mlflow.runName": "a"}, run_name="b")
+
+
 def test_resume():
     with mlops.start_run() as run:
         mlops.log_metric("x", 1, step=1)
@@ -73,6 +122,62 @@ def test_resume():
     back = mlops.get_run(run.info.run_id)
     assert back.info.status == "FINISHED" and back.data.metrics == {"x": 2.0}
     assert len(MlflowClient().get_metric_history(run.info.run_id, "x")) == 2
+
+
+def test_a_resumed_run_is_renamed():
+    with mlops.start_run(run_name="old") as run:
+        pass
+    with mlops.start_run(run_id=run.info.run_id, run_name="new") as again:
+        assert again.info.run_name == "new"
+    back = mlops.get_run(run.info.run_id)
+    assert back.info.run_name == back.data.tags["mlflow.runName"] == "new"
+
+
+@pytest.mark.parametrize("opened", [False, True])
+def test_the_run_of_the_environment(root, opened):
+    """MLFLOW_RUN_ID: the first run is that one, with what is given for it; the variable is gone then."""
+    uri = {"MLFLOW_TRACKING_URI": f"mlops:{root}"}
+    theirs = script("""
+        import mlops
+        mlops.set_experiment("tests")
+        with mlops.start_run(run_name="theirs", tags={"z": "1"}) as run:
+            print(run.info.run_id)
+        """, env=uri).stdout.strip()
+    start = mlops.get_run(theirs).info.start_time
+    said = script("""
+        import json, os, sys, mlops
+        if sys.argv[1] == "True":
+            mlops.set_experiment("tests")  # opens the client
+        with mlops.start_run(tags={"a": "1"}, description="note") as run:
+            info = run.info
+            assert info == mlops.get_run(info.run_id).info, mlops.get_run(info.run_id).info
+            assert "MLFLOW_RUN_ID" not in os.environ
+        with mlops.start_run(tags={"b": "2"}, description="own") as other:
+            pass
+        tags = mlops.get_run(other.info.run_id).data.tags
+        print(json.dumps([info.run_id, info.experiment_id, info.run_name, info.start_time, other.info.run_id, tags["b"],
+                          tags["mlflow.note.content"]]))
+        """, opened, env={**uri, "MLFLOW_RUN_ID": theirs}).stdout
+    back = mlops.get_run(theirs)
+    *same, other, tag, note = json.loads(said)
+    assert same == [theirs, "tests", "theirs", start] and back.info.start_time == start
+    assert other != theirs and (tag, note) == ("2", "own")
+    tags = {key: back.data.tags.get(key) for key in ("z", "a", "mlflow.note.content", "b")}
+    assert tags == {"z": "1", "a": "1", "mlflow.note.content": "note", "b": None} and back.info.status == "FINISHED"
+
+
+@pytest.mark.parametrize("user", [{}, {"USER": "b"}, {"LOGNAME": "a", "USER": "b"}])
+def test_an_active_run_says_what_reading_it_says(monkeypatch, user):
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in user.items():
+        monkeypatch.setenv(name, value)
+    with mlops.start_run() as run:
+        mlops.log_text("words", "file.txt")
+        assert mlops.artifacts.load_text(run.info.artifact_uri + "/file.txt") == "words"
+        back = mlops.get_run(run.info.run_id).info
+        run.info.start_time = back.start_time  # taken a moment apart
+        assert run.info == back
 
 
 def test_a_failed_block_names_the_exception():
@@ -130,6 +235,56 @@ def test_fluent_calls_with_a_run_id():
         mlops.log_metric("z", 3)
     assert mlops.get_run(one.info.run_id).data.metrics == {"x": 1.0, "y": 2.0}
     assert mlops.get_run(two.info.run_id).data.metrics == {"z": 3.0}
+
+
+def test_a_client_has_the_experiments_of_its_own_root(tmp_path):
+    here, there = MlflowClient(), MlflowClient(f"mlops:{tmp_path / 'there'}")
+    assert there.create_experiment("far", tags={"k": "v"}) == "far"
+    there.set_terminated(there.create_run("farther").info.run_id)
+    here.create_experiment("near")
+    assert {one.name for one in there.search_experiments()} == {"far", "farther"}
+    assert {one.name for one in here.search_experiments()} == {one.name for one in mlops.search_experiments()} == {"near", "tests"}
+    assert there.get_experiment_by_name("far").tags == {"k": "v"} and there.get_experiment("farther").name == "farther"
+    assert there.get_experiment_by_name("near") is here.get_experiment_by_name("far") is mlops.get_experiment_by_name("far") is None
+    with pytest.raises(mlops.NotFound):
+        there.get_experiment("near")
+    with pytest.raises(mlops.AlreadyExists):
+        there.create_experiment("farther")
+    mlops.set_tracking_uri(f"mlops:{tmp_path / 'there'}")
+    assert mlops.get_experiment("far").name == "far" and mlops.get_experiment_by_name("near") is None
+    assert mlops.create_experiment("near") == "near"
+
+
+def test_an_active_run_stays_in_its_root(tmp_path):
+    with mlops.start_run() as run:
+        mlops.log_metric("x", 1)
+        mlops.set_tracking_uri(f"mlops:{tmp_path / 'other'}")
+        mlops.log_metric("x", 2)
+        mlops.log_param("p", "q")
+        assert run.data.metrics == {"x": 2.0} and run.data.params == {"p": "q"}
+    assert run.data.metrics == {"x": 2.0}
+    made = MlflowClient(f"mlops:{tmp_path / 'third'}").create_run("tests", run_name="third")
+    with mlops.start_run(run_id=made.info.run_id) as run:  # it is open here
+        assert run.info.run_name == "third" and run.data.tags["mlflow.runName"] == "third"
+
+
+def test_entities_are_copied_pickled_and_iterated():
+    with mlops.start_run(run_name="r", tags={"a": "1"}) as run:
+        mlops.log_metric("x", 1)
+        model = mlops.initialize_logged_model("m")
+        back = mlops.get_run(run.info.run_id)
+        for one in (run, back, mlops.search_runs(output_format="list")[0], mlops.active_run()):
+            for twin in (pickle.loads(pickle.dumps(one)), copy.deepcopy(one), copy.copy(one)):
+                assert type(twin) is mlops.Run and twin.info.run_id == run.info.run_id
+                assert twin.data.metrics == {"x": 1.0} and twin.data.tags["a"] == "1" and twin.inputs == back.inputs
+        assert set(dict(run)) == set(dict(back)) == {"info", "data", "inputs"}
+        assert dict(back.data)["metrics"] == {"x": 1.0}
+    info = mlops.get_run(run.info.run_id).info
+    assert dict(info) == vars(info) and dict(info)["run_name"] == "r"
+    entities = (info, mlops.get_logged_model(model.model_id), mlops.get_experiment("tests"), mlops.entities.Param("a", "b"),
+                mlops.entities.Metric("k", 1.5, 1, 2), MlflowClient().get_metric_history(info.run_id, "x")[0])
+    for one in entities:
+        assert pickle.loads(pickle.dumps(one)) == copy.deepcopy(one) == one and dict(one) == vars(one)
 
 
 def test_search_delete_restore():

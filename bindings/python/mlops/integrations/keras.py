@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from ._run import run_of
+from ._run import key, log_params, run_of
 
 
 class MlopsCallback(keras.callbacks.Callback):
@@ -24,13 +24,13 @@ class MlopsCallback(keras.callbacks.Callback):
         self._batch = 0
         if not self._with_params:
             return
-        values = {key: value for key, value in (self.params or {}).items() if key in ("epochs", "steps")}
+        values = {name: value for name, value in (self.params or {}).items() if name in ("epochs", "steps")}
         optimizer = getattr(self.model, "optimizer", None)
         if optimizer is not None:
             values["optimizer_name"] = optimizer.name
             values["optimizer_learning_rate"] = float(optimizer.learning_rate)
         values["parameters"] = self.model.count_params()
-        self._run.log_params(values)
+        log_params(self._run, values)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         self._batch += 1
@@ -47,4 +47,4 @@ class MlopsCallback(keras.callbacks.Callback):
     def _log(self, logs: dict[str, Any] | None, step: int, prefix: str = "") -> None:
         run = self._run if self._run is not None else run_of(self._given)
         for name, value in (logs or {}).items():
-            run.metric(prefix + name).log(value, step)
+            run.metric(key(prefix + name)).log(value, step)

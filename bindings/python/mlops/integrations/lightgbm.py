@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ._run import flat, run_of
+from ._run import flat, key, log_params, run_of
 
 
 def mlops_callback(run: Any = None, *, params: bool = True, prefix: str = "") -> Callable[[Any], None]:
@@ -26,10 +26,10 @@ class _Callback:
         if env.iteration == env.begin_iteration or self._run is None:
             self._run, self._logs = run_of(self._given), {}
             if self._params and env.params:
-                self._run.log_params(flat({key: value for key, value in env.params.items() if not callable(value)}))
+                log_params(self._run, flat({name: value for name, value in env.params.items() if not callable(value)}))
         for data, metric, value, *_ in env.evaluation_result_list or []:
             name = f"{self._prefix}{data}-{metric}"
             log = self._logs.get(name)
             if log is None:
-                log = self._logs[name] = self._run.metric(name).log
+                log = self._logs[name] = self._run.metric(key(name)).log
             log(value, env.iteration)

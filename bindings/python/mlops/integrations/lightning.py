@@ -14,7 +14,7 @@ except ImportError:
     from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from .. import fluent
-from ._run import flat
+from ._run import flat, key, log_params
 
 
 class MlopsLogger(Logger):
@@ -56,12 +56,12 @@ class MlopsLogger(Logger):
     def log_hyperparams(self, params: dict[str, Any] | Namespace | None = None, *_: Any, **__: Any) -> None:
         given = vars(params) if isinstance(params, Namespace) else params
         if isinstance(given, Mapping) and given:
-            self.experiment.log_params(flat(given, between="/"))
+            log_params(self.experiment, flat(given, between="/"))
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
         for name, value in metrics.items():
-            self.experiment.metric(self._prefix + name).log(value, step)
+            self.experiment.metric(key(self._prefix + name)).log(value, step)
 
     @rank_zero_only
     def finalize(self, status: str) -> None:

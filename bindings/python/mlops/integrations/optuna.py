@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import fluent
-from ._run import run_of
+from ._run import key, log_params, run_of
 
 
 class MlopsCallback:
@@ -25,18 +25,18 @@ class MlopsCallback:
     def __call__(self, study: Any, trial: Any) -> None:
         options: dict[str, Any] = {"parent_run_id": self._run.info.run_id} if self._run is not None else {}
         with fluent.start_run(run_name=f"trial {trial.number}", nested=True, **options) as run:
-            run.log_params({**trial.params, "direction": ", ".join(one.name.lower() for one in study.directions)})
+            log_params(run, {**trial.params, "direction": ", ".join(one.name.lower() for one in study.directions)})
             run.set_tags({"optuna.state": trial.state.name, "optuna.study": study.study_name, "optuna.number": trial.number})
-            for key, value in trial.user_attrs.items():
-                run.set_tag(f"optuna.user.{key}", value)
+            for name, value in trial.user_attrs.items():
+                run.set_tag(key(f"optuna.user.{name}"), value)
             for step, value in trial.intermediate_values.items():
-                run.metric(f"intermediate_{self._names(1)[0]}").log(value, step)
+                run.metric(key(f"intermediate_{self._names(1)[0]}")).log(value, step)
             for name, value in zip(self._names(len(trial.values or [])), trial.values or []):
-                run.metric(name).log(value)
+                run.metric(key(name)).log(value)
             if trial.state.name == "FAIL":
                 run.end("FAILED")
         if self._run is not None and len(study.directions) == 1:
             try:
-                self._run.metric(f"best_{self._names(1)[0]}").log(study.best_value, trial.number)
+                self._run.metric(key(f"best_{self._names(1)[0]}")).log(study.best_value, trial.number)
             except ValueError:
                 pass  # no trial has completed yet

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,9 +9,7 @@ import numpy
 from sklearn.base import is_classifier, is_regressor
 
 from .. import fluent
-from ._run import run_of
-
-_NO_KEY = re.compile(r"[^\w\-./: ]")
+from ._run import key, log_params, run_of
 
 
 def log_estimator(estimator: Any, run: Any = None, *, deep: bool = True) -> None:
@@ -20,7 +17,7 @@ def log_estimator(estimator: Any, run: Any = None, *, deep: bool = True) -> None
     to = run_of(run)
     kind = type(estimator)
     to.set_tags({"estimator_name": kind.__name__, "estimator_class": f"{kind.__module__}.{kind.__qualname__}"})
-    to.log_params({_NO_KEY.sub("_", key): value for key, value in estimator.get_params(deep=deep).items()})
+    log_params(to, estimator.get_params(deep=deep))
 
 
 def log_scores(
@@ -32,7 +29,7 @@ def log_scores(
     named = {f"{prefix}{name}": float(value) for name, value in found.items()}
     to = run_of(run)
     for name, value in named.items():
-        to.metric(name).log(value, step)
+        to.metric(key(name)).log(value, step)
     return named
 
 
@@ -59,18 +56,17 @@ def log_search(search: Any, run: Any = None, *, most: int = 100) -> list[str]:
     """A fitted GridSearchCV or its like: the best settings and score in the run, and below it a run for each of the best
     `most` candidates. -> ids of those."""
     to = run_of(run)
-    to.log_params({f"best_{_NO_KEY.sub('_', key)}": value for key, value in search.best_params_.items()})
+    log_params(to, {f"best_{name}": value for name, value in search.best_params_.items()})
     to.metric("best_cv_score").log(float(search.best_score_))
     results = search.cv_results_
-    rank = next((results[key] for key in results if key.startswith("rank_test_")), None)
+    rank = next((results[name] for name in results if name.startswith("rank_test_")), None)
     order = numpy.argsort(rank, kind="stable") if rank is not None else range(len(results["params"]))
-    scores = [key for key in results if key.startswith(("mean_", "std_", "rank_")) and not key.endswith("_time")]
+    scores = [name for name in results if name.startswith(("mean_", "std_", "rank_")) and not name.endswith("_time")]
     made = []
     for place in list(order)[:most]:
         with fluent.start_run(run_name=f"candidate {place}", nested=True, parent_run_id=to.info.run_id) as child:
-            child.log_params({_NO_KEY.sub("_", key): value for key, value in results["params"][place].items()})
-            for key in scores:
-                value = float(results[key][place])
-                child.metric(_NO_KEY.sub("_", key)).log(value)
+            log_params(child, results["params"][place])
+            for name in scores:
+                child.metric(key(name)).log(float(results[name][place]))
             made.append(child.info.run_id)
     return made

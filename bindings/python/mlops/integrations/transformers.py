@@ -6,7 +6,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from ._run import flat, run_of
+from ._run import flat, key, log_params, run_of
 
 
 class MlopsCallback(TrainerCallback):
@@ -25,8 +25,8 @@ class MlopsCallback(TrainerCallback):
             values = flat(args.to_sanitized_dict())
             config = getattr(model, "config", None)
             if config is not None:
-                values.update({f"model.{key}": value for key, value in flat(config.to_dict()).items()})
-            self._run.log_params(values)
+                values.update(flat(config.to_dict(), "model"))
+            log_params(self._run, values)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
         if not state.is_world_process_zero:
@@ -34,4 +34,4 @@ class MlopsCallback(TrainerCallback):
         run = self._run if self._run is not None else run_of(self._given)
         for name, value in (logs or {}).items():
             if isinstance(value, (int, float)):
-                run.metric(name).log(value, state.global_step)
+                run.metric(key(name)).log(value, state.global_step)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from xgboost.callback import TrainingCallback
 
-from ._run import flat, run_of
+from ._run import flat, key, log_params, run_of
 
 
 class MlopsCallback(TrainingCallback):
@@ -19,11 +20,19 @@ class MlopsCallback(TrainingCallback):
         self._run: Any = None
         self._logs: dict[str, Any] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """In the pickle of a fitted model: without what only this process has."""
+        return {**vars(self), "_given": None, "_run": None, "_logs": {}}
+
+    def __deepcopy__(self, memo: Any) -> MlopsCallback:
+        """In a clone, which logs to the same run."""
+        return type(self)(self._given, params=copy.deepcopy(self._params, memo), prefix=self._prefix)
+
     def before_training(self, model: Any) -> Any:
         self._run = run_of(self._given)
         self._logs = {}
         if self._params:
-            self._run.log_params(flat(self._params))
+            log_params(self._run, flat(self._params))
         return model
 
     def after_iteration(self, model: Any, epoch: int, evals_log: dict[str, dict[str, Any]]) -> bool:
@@ -32,7 +41,7 @@ class MlopsCallback(TrainingCallback):
                 name = f"{self._prefix}{data}-{metric}"
                 log = self._logs.get(name)
                 if log is None:
-                    log = self._logs[name] = self._run.metric(name).log
+                    log = self._logs[name] = self._run.metric(key(name)).log
                 last = values[-1]
                 log(last[0] if isinstance(last, tuple) else last, epoch)  # of cv: mean and deviation
         return False
@@ -41,5 +50,6 @@ class MlopsCallback(TrainingCallback):
         for name in ("best_iteration", "best_score"):
             value = getattr(model, name, None) if not hasattr(model, "cvfolds") else None
             if value is not None:
-                self._run.metric(f"{self._prefix}{name}").log(value)
+                self._run.metric(key(f"{self._prefix}{name}")).log(value)
+        self._run, self._logs = None, {}
         return model
