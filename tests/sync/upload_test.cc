@@ -55,6 +55,31 @@ TEST(Uploads, BringFilesAndThenTheRunEnds) {
   EXPECT_EQ(rig.last.files_delivered, 4u);
 }
 
+TEST(Uploads, ARunThatMayNotBeReadHoldsBackItsOwnFilesOnly) {
+  FileRig rig(Server::Age::v3_17);
+  rig.buffer->write(uid(1)).start("e", "forbidden");
+  ASSERT_TRUE(rig.deliver_files().ok());
+  rig.server.denied.insert(rig.server.runs.begin()->first);
+  rig.artifact(uid(1), "a.txt", "first");
+  for (int n = 2; n <= 4; ++n) {
+    rig.buffer->write(uid(n)).start("e", "n");
+    rig.artifact(uid(n), "a.txt", "other");
+  }
+  EngineOptions options = rig.options();
+  options.max_connections = 1;
+  std::unique_ptr<Engine> engine = rig.start_files(std::move(options));
+  const std::int64_t end = base::steady_ms() + 10'000;
+  while (engine->health().files_delivered < 3 && base::steady_ms() < end) std::this_thread::sleep_for(Millis(2));
+  EXPECT_EQ(engine->health().files_delivered, 3u);
+  EXPECT_EQ(engine->health().files_waiting, 1u);
+  EXPECT_NE(engine->health().last_error.message().find("Permission denied"), std::string_view::npos);
+  rig.server.allow();
+  engine->retry_now();
+  EXPECT_TRUE(engine->wait_idle(Millis(10'000)).ok());
+  EXPECT_EQ(engine->health().files_delivered, 4u);
+  engine->stop(Millis(1'000));
+}
+
 struct StoreCase {
   StoreFault fault;
   bool presigned;
