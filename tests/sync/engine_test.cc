@@ -227,10 +227,11 @@ TEST(Engine, WhereEverythingIsForbiddenTheCredentialsAreBad) {
   Rig fresh(Server::Age::v3_17);
   fresh.buffer->write(uid(1)).start("e", "n").points(series("a", 0, 10));
   fresh.server.always(Fault::forbidden);
-  engine = fresh.start();
-  ASSERT_TRUE(until([&] { return engine->health().state == LaneState::auth_blocked; }));
+  std::unique_ptr<Engine> second = fresh.start();
+  ASSERT_TRUE(until([&] { return second->health().state == LaneState::auth_blocked; }));
   fresh.server.always(Fault::none);
-  ASSERT_TRUE(engine->wait_idle(Millis(5'000)).ok());
+  ASSERT_TRUE(second->wait_idle(Millis(5'000)).ok());
+  second->stop(Millis(1'000));
 }
 
 TEST(Engine, AForbiddenRunSaysNothingOfTheServerBehindTheUri) {
