@@ -239,24 +239,22 @@ TEST(Processes, LivingChildsSegmentsAreGivenBack) {
 }
 
 TEST(Processes, ForkWhileOtherThreadsLogAndDefineKeys) {
+#ifdef __SANITIZE_THREAD__
+  GTEST_SKIP() << "TSan's allocator does not survive a fork in the middle of another thread's allocation";
+#endif
   Room room;
   WriterOptions options;
   options.when_full = WhenFull::drop;
   room.open(options);
   const base::Uid run = base::Uid::random();
   const Handle loss = room.handle(run, "loss");
-  std::atomic<bool> going{false}, stop{false};
+  std::atomic<bool> stop{false};
   std::thread busy([&] {
     for (int i = 0; !stop; ++i) {
       room.handle(run, "k" + std::to_string(i % 3'000)).log(0, i);
       close_gate(open_gate(room.core));
-      going = true;
     }
   });
-  // TSan's allocator may be forked in the middle of a thread's first allocation of a size, and a child hangs that wants
-  // it.
-  loss.log(0, 0);
-  while (!going) ::usleep(1'000);
   for (int i = 0; i < 20; ++i) {
     const pid_t child = ::fork();
     ASSERT_GE(child, 0);
