@@ -1,12 +1,14 @@
 // Unlocked: the GIL released, for everything that may wait. And the end of the interpreter, which threads outlive: one
-// that comes back to it is stopped where it stands, as Python does it from 3.14 on. Older ones end such a thread by
-// unwinding its stack, which C++ frames (ours, with the unwinder of the wheel) do not survive.
+// that comes back to it is stopped where it stands, as Python does it from 3.14 on; one that was waiting already,
+// regain.h.
 #pragma once
 
 #include <pybind11/pybind11.h>
 #include <unistd.h>
 
 #include <atomic>
+
+#include "regain.h"
 
 namespace mlops_python {
 
@@ -28,7 +30,7 @@ class Unlocked {
   Unlocked& operator=(const Unlocked&) = delete;
   ~Unlocked() {
     while (!ours_ && ending()) ::pause();
-    PyEval_RestoreThread(state_);
+    mlops_regain(state_);
   }
 
  private:
