@@ -239,8 +239,8 @@ TEST(Processes, LivingChildsSegmentsAreGivenBack) {
 }
 
 TEST(Processes, ForkWhileOtherThreadsLogAndDefineKeys) {
-#ifdef __SANITIZE_THREAD__
-  GTEST_SKIP() << "TSan's allocator does not survive a fork in the middle of another thread's allocation";
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+  GTEST_SKIP() << "a sanitizer's allocator does not survive a fork in the middle of another thread's allocation";
 #endif
   Room room;
   WriterOptions options;
