@@ -122,6 +122,11 @@ std::string escape(std::string_view text);       // percent-encoding of a query 
 std::string escape_path(std::string_view path);  // of each of its segments
 /// `uri` without user, password, query and fragment, at most 200 characters, no control characters: fit for a message.
 std::string redact_uri(std::string_view uri);
+/// Who answers at a URI: whoever has its credentials. `port` is filled in; all empty when it is no address.
+struct Origin {
+  std::string scheme, host, port;
+};
+Origin origin_of(const std::string& uri);
 /// Whether a URI's host is this machine's loopback (localhost, 127.0.0.0/8, [::1]).
 bool is_loopback_uri(const std::string& uri);
 

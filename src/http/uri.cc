@@ -112,6 +112,13 @@ Result<Uri> parse_uri(const std::string& given) {
   return uri;
 }
 
+Origin origin_of(const std::string& uri) {
+  auto parsed = parse_uri(uri);
+  if (!parsed.ok()) return {};
+  if (parsed->port.empty()) parsed->port = parsed->scheme == "https" ? "443" : "80";
+  return {parsed->scheme, parsed->host, parsed->port};
+}
+
 Result<std::string> check_uri(const std::string& uri) {
   auto parsed = parse_uri(uri);
   if (!parsed.ok()) return parsed.status();

@@ -260,6 +260,4 @@ void Chains::close() {
   lock_.unlock();
 }
 
-void Chains::drop_in_child() { pool_.drop_in_child(); }
-
 }  // namespace mlops::journal

@@ -67,8 +67,6 @@ class Chains {
 
   void close();
   bool closed() const { return closed_.load(std::memory_order_acquire); }
-  /// In a forked child: forgets the parent's files.
-  void drop_in_child();
 
  private:
   friend void give_back(Chain* chain);

@@ -212,7 +212,7 @@ void LocalWriter::close() {
 void LocalWriter::after_fork_in_child() {
   Chains* c = chains_.load(std::memory_order_acquire);
   if (c != nullptr && c->pid() == ::getpid()) return;  // already done
-  if (c != nullptr) c->drop_in_child();
+  if (c != nullptr) c->pool().drop_in_child();
   forget_thread();
   chains_.store(nullptr, std::memory_order_release);
   // Another thread of the parent may have held them; it does not exist here.

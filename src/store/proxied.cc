@@ -21,26 +21,11 @@ std::pair<std::string, std::string> split(std::string_view path) {
   return {std::string(path.substr(0, slash)), std::string(path.substr(slash + 1))};
 }
 
-struct Origin {
-  std::string scheme, authority;  // host:port; empty: not an address
-};
-
-Origin origin_of(const std::string& uri) {
-  const Result<std::string> checked = http::check_uri(uri);
-  if (!checked.ok()) return {};
-  const auto host = checked->find("://") + 3;
-  Origin origin{checked->substr(0, host - 3), checked->substr(host, checked->find('/', host) - host)};
-  const bool has_port = origin.authority.find(':', origin.authority.rfind(']') + 1) != std::string::npos;
-  if (!has_port) origin.authority += origin.scheme == "https" ? ":443" : ":80";
-  return origin;
-}
-
 /// Whether a list with commas has its host, or host and port.
-bool names(std::string_view list, const Origin& origin) {
-  const std::string_view host = std::string_view(origin.authority).substr(0, origin.authority.rfind(':'));
+bool names(std::string_view list, const http::Origin& origin) {
   while (!list.empty()) {
     const std::string_view one = list.substr(0, list.find(','));
-    if (!one.empty() && (one == origin.authority || one == host)) return true;
+    if (!one.empty() && (one == origin.host || one == origin.host + ":" + origin.port)) return true;
     list.remove_prefix(std::min(list.size(), one.size() + 1));
   }
   return false;
@@ -220,10 +205,11 @@ class Proxied final : public Through {
 
 Result<std::unique_ptr<Store>> open_proxied(const Place& place, const std::string& base, std::string root,
                                             const http::Env& env) {
-  const Origin server = origin_of(base), tracking = origin_of(place.tracking_uri);
+  const http::Origin server = http::origin_of(base), tracking = http::origin_of(place.tracking_uri);
   const bool downgraded = tracking.scheme == "https" && server.scheme != "https";
   const char* trusted = env("MLOPS_ARTIFACT_HOSTS");
-  const bool known = server.authority == tracking.authority || names(trusted == nullptr ? "" : trusted, server);
+  const bool same = server.host == tracking.host && server.port == tracking.port;
+  const bool known = same || names(trusted == nullptr ? "" : trusted, server);
   const bool strange = !known || downgraded;
   Credentials credentials = place.credentials;
   if (strange) {  // whoever writes an experiment or a version names this host
@@ -235,7 +221,8 @@ Result<std::unique_ptr<Store>> open_proxied(const Place& place, const std::strin
   auto connection = http::Connection::create(base, credentials);
   if (!connection.ok()) return connection.status();
   return std::unique_ptr<Store>(std::make_unique<Proxied>(std::move(*connection), std::move(root), place.abilities,
-                                                          ca_bundle(env), strange ? server.authority : ""));
+                                                          ca_bundle(env),
+                                                          strange ? server.host + ":" + server.port : ""));
 }
 
 }  // namespace mlops::store

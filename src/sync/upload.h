@@ -174,6 +174,7 @@ class Uploads {
   void abort(const RunFiles& files, const UploadItem& item);
   void again(RunFiles* files, UploadItem* item, std::int64_t delay_ms);
   void close_gate(const std::string& gate, LaneState state, const store::Answer& answer);
+  void untried(const std::string& gate);  // what was its trial told nothing of it
   void open_gate(const std::string& gate);
 
   Shared* const shared_;

@@ -24,6 +24,10 @@ std::string folder_key(const UploadItem& item) {
 
 }  // namespace
 
+void Uploads::untried(const std::string& name) {
+  if (const auto gate = gates_.find(name); gate != gates_.end()) gate->second.tried = false;
+}
+
 void Uploads::close_gate(const std::string& name, LaneState state, const store::Answer& answer) {
   Gate& gate = gate_of(name);
   std::int64_t pause = gate.backoff.next(answer.retry_after_ms);
@@ -162,7 +166,7 @@ void Uploads::written(RunFiles* files, std::uint64_t seq, const Status& status, 
 void Uploads::settle_resolve(RunFiles* files, Job* job) {
   files->resolving = false;
   if (job->waits) {
-    if (const auto gate = gates_.find(job->gate); gate != gates_.end()) gate->second.tried = false;
+    untried(job->gate);
     if (job->wakes == wakes_) files->until = base::steady_ms() + kPlaceMs;  // else it has got one meanwhile
     return;
   }
@@ -182,7 +186,7 @@ void Uploads::settle_resolve(RunFiles* files, Job* job) {
       return close_gate(job->gate, LaneState::waiting, job->answer);
     case Verdict::auth:
       if (job->answer.http_status == 403) {  // perhaps this run's alone; what else is wrong, the lanes find out
-        if (const auto gate = gates_.find(job->gate); gate != gates_.end()) gate->second.tried = false;
+        untried(job->gate);
         files->until = base::steady_ms() + kSlowMs;
         local_error_ = job->answer.status;
         return;
@@ -297,12 +301,9 @@ void Uploads::settle(Job* job, Worker* worker, std::vector<base::Uid>* told) {
 void Uploads::settle_trouble(RunFiles* files, UploadItem* item, Job* job, std::vector<base::Uid>* told) {
   const std::int64_t now = base::steady_ms();
   const bool old_part = item != nullptr && job->kind == Job::Kind::part && item->upload != job->upload;
-  const auto untried = [&] {
-    if (const auto gate = gates_.find(job->gate); gate != gates_.end()) gate->second.tried = false;
-  };
-  if (old_part) return untried();
+  if (old_part) return untried(job->gate);
   if (!job->local.ok()) {
-    untried();
+    untried(job->gate);
     const StatusCode code = job->local.code();
     if (code == StatusCode::not_found || code == StatusCode::data_loss) {  // there is nothing to send any more
       return bury(files, job->seq, std::string(job->local.message()), told);
@@ -311,7 +312,7 @@ void Uploads::settle_trouble(RunFiles* files, UploadItem* item, Job* job, std::v
     return again(files, item, std::max<std::int64_t>(1, shared_->backoff_first.count()));
   }
   if (job->waits) {
-    untried();
+    untried(job->gate);
     if (item != nullptr) return again(files, item, kPlaceMs);
     files->until = now + kPlaceMs;
     return;
@@ -324,7 +325,7 @@ void Uploads::settle_trouble(RunFiles* files, UploadItem* item, Job* job, std::v
     case Verdict::offline:
       if (item != nullptr && job->kind == Job::Kind::part && !job->upload->parts[job->part].url.empty()) {
         // The address of a part, which perhaps only the server can reach.
-        untried();
+        untried(job->gate);
         if (++item->part_offline >= kPartOffline) {
           item->whole = true;
           return begin_again(files, item,
@@ -342,7 +343,7 @@ void Uploads::settle_trouble(RunFiles* files, UploadItem* item, Job* job, std::v
       back();
       return close_gate(job->gate, LaneState::auth_blocked, job->answer);
     case Verdict::expired:
-      untried();
+      untried(job->gate);
       if (item != nullptr && item->upload) {
         return begin_again(files, item, std::string(job->answer.status.message()));
       }
@@ -367,7 +368,7 @@ void Uploads::settle_trouble(RunFiles* files, UploadItem* item, Job* job, std::v
       return;
     }
     case Verdict::unsupported:
-      untried();
+      untried(job->gate);
       if (item != nullptr && (job->kind == Job::Kind::part || job->kind == Job::Kind::finish)) {
         no_parts_.insert(job->gate);
         return begin_again(files, item, std::string(job->answer.status.message()));
@@ -375,7 +376,7 @@ void Uploads::settle_trouble(RunFiles* files, UploadItem* item, Job* job, std::v
       [[fallthrough]];
     case Verdict::rejected:
     case Verdict::not_found:
-      untried();
+      untried(job->gate);
       if (item == nullptr) {  // the folder cannot be listed: what was answered well is taken for delivered
         for (const auto& [seq, path] : job->proving) {
           const auto it = files->items.find(seq);
